@@ -1,0 +1,264 @@
+"""The exceptions of neurostate, and the texts of the longer messages.
+
+Every message says what happened, to which argument or reference (by its path), what it was and
+what it became, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class NeurostateError(Exception):
+    """The base class of the errors that neurostate defines."""
+
+
+class UnitError(NeurostateError, ValueError):
+    """A value has the wrong physical dimension."""
+
+
+class TraceContextError(NeurostateError, RuntimeError):
+    """A reference was used where its value cannot be tracked."""
+
+
+class StateNotInitialisedError(NeurostateError, AttributeError):
+    """A state was read before `init_state` made it."""
+
+
+class StateStructureError(NeurostateError, TypeError):
+    """A reference changed its shape, dtype, unit or structure where it must not."""
+
+
+class BatchAxisError(NeurostateError, ValueError):
+    """A batched value was written to a reference that has no declared batch axis."""
+
+
+class StateConflictError(NeurostateError, RuntimeError):
+    """Two threads updated one reference at the same time."""
+
+
+class StateLostError(NeurostateError, RuntimeError):
+    """The buffer of a donated reference is gone, because the program that took it failed."""
+
+
+class EnvironmentKeyError(NeurostateError, KeyError):
+    """A key of `environ` is missing."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+def unhashable_static(leaf: object) -> str:
+    return (
+        f"A leaf of type {type(leaf).__name__} is not an array, so it is static and compared by `==`, "
+        f"but it cannot be hashed: {leaf!r:.100}. Make it an array, or an object with __hash__ and __eq__."
+    )
+
+
+def reference_as_value(path: str) -> str:
+    return f"The value of a reference cannot be a reference itself ({path}). Pass `{path}.value`, or hold that one."
+
+
+def not_initialised(path: str) -> str:
+    return (
+        f"{path} was read before it had a value. Make the states first: call "
+        "`neurostate.nn.init_all_states(module)`, or `module.init_state()`."
+    )
+
+
+def trace_is_over(path: str, kind: str) -> str:
+    return (
+        f"{path} was made inside `{kind}` and holds a value of that trace, which is over or has failed. "
+        f"Make the reference (or call `init_state`) before `{kind}`, or return its value as an output."
+    )
+
+
+def copied_in_trace(path: str, what: str) -> str:
+    return f"{path} cannot be copied ({what}) inside a transform: its value is not known there. Do it outside."
+
+
+_RAW = "`jax.jit`, `jax.vmap`, `jax.grad`, `lax.scan`, `lax.cond`, `lax.while_loop`, `jax.checkpoint`, ..."
+
+
+def raw_read(path: str, kind: str | None) -> str:
+    where = f" inside `{kind}`" if kind else ""
+    return (
+        f"{path} was read while a raw JAX transform{where} stages a program. JAX keeps such programs, so the value "
+        f"of now would be used silently ever after. Use the transform of the same name in `neurostate.transform` "
+        f"instead of JAX's own ({_RAW}), or read a constant on purpose with `.peek()`."
+    )
+
+
+def raw_write(path: str) -> str:
+    return (
+        f"{path} was written inside a raw JAX transform, which cannot carry the new value out. Use the transform of "
+        f"the same name in `neurostate.transform` instead of JAX's own ({_RAW}), or make the function pure with "
+        f"`neurostate.functionalize`."
+    )
+
+
+def born_inside(path: str, kind: str, cure: str) -> str:
+    return f"{path} was made inside `{kind}` and is held by a module that lives on, but its value ends with `{kind}`. {cure}"
+
+
+INIT_BEFORE = "Make it before: call `neurostate.nn.init_all_states(module)` (or `init_state`) outside."
+
+
+def lost_update(path: str) -> str:
+    return (
+        f"{path} was changed by another thread while this call was computing its new value, so that one of the two "
+        "updates would be lost. Nothing was written. Call again, or hold a lock around both."
+    )
+
+
+def state_lost(path: str, cause: BaseException) -> str:
+    return (
+        f"The value of {path} is lost: its buffer was donated to a program that failed "
+        f"({type(cause).__name__}: {cause}). Assign a new value, initialise again, or compile without `donate_states`."
+    )
+
+
+def reference_returned(path: str, kind: str) -> str:
+    return f"The function in `{kind}` returned the reference {path}. Return `{path}.value` instead."
+
+
+def missing_key(key: str, desc: str | None) -> str:
+    what = f" ({desc})" if desc else ""
+    return (
+        f"environ has no {key!r}{what}. Set it for the process with `neurostate.environ.set({key}=...)` or for a "
+        f"block with `with neurostate.environ.context({key}=...):`."
+    )
+
+
+def environ_in_trace(what: str) -> str:
+    return (
+        f"environ.{what} was called inside a transform, where it would outlive the trace. "
+        "Use `with neurostate.environ.context(...):` there, or call it outside."
+    )
+
+
+def negative_argnum(name: str, number: int) -> str:
+    return f"{name} counts positional arguments from 0; got the negative {number}. Count from the front."
+
+
+def not_callable(kind: str, fn: object) -> str:
+    return f"`{kind}` needs a function, got {fn!r} of type {type(fn).__name__}."
+
+
+def scan_output(result: object) -> str:
+    return f"The function in `scan` must return a pair (carry, output), got {type(result).__name__}: {result!r:.100}."
+
+
+def state_changed(kind: str, path: str, before: str, after: str) -> str:
+    return (
+        f"`{kind}` changed the structure of {path}.\n  before: {before}\n  after:  {after}\n"
+        "It needs the same shape, dtype and unit on every step. Give the state its final shape before "
+        "(a batch axis, for example, with `init_state(batch_size=...)`), or keep the new value in another reference."
+    )
+
+
+def dtype_changed(kind: str, path: str, before: str, after: str) -> str:
+    return (
+        f"`{kind}` changed the dtype of {path}.\n  before: {before}\n  after:  {after}\n"
+        "It needs the same dtype on every step. Start with a value of the later dtype, or convert with `.astype`."
+    )
+
+
+def carry_structure(kind: str, before: object, after: object) -> str:
+    return (
+        f"The carry of `{kind}` must keep its structure.\n  before: {before}\n  after:  {after}\n"
+        "Return a carry with the same containers and units as the initial one."
+    )
+
+
+def scalar_input(kind: str, where: str) -> str:
+    return (
+        f"`{kind}` runs over the leading axis of each input, but the input{where} is a scalar. "
+        "Pass an array with a time axis, or close over the scalar."
+    )
+
+
+def no_length(kind: str) -> str:
+    return f"`{kind}` cannot tell the number of steps: pass at least one array, or `length=`."
+
+
+def unequal_lengths(kind: str, lengths: dict[str, int]) -> str:
+    listed = ", ".join(f"{name or 'xs'}: {n}" for name, n in lengths.items())
+    return f"The inputs of `{kind}` must have the same number of steps along their leading axis, got {listed}."
+
+
+def branch_outputs(kind: str, first: object, k: int, other: object) -> str:
+    return (
+        f"The branches of `{kind}` must return the same structure.\n  branch 0: {first}\n  branch {k}: {other}\n"
+        "Return the same containers, shapes, dtypes and units from each."
+    )
+
+
+def not_a_predicate(kind: str, what: str) -> str:
+    return f"`{kind}` needs a scalar condition, got {what}. Reduce it with `jnp.all` or `jnp.any`, or use `jnp.where`."
+
+
+def batched_write(paths: list[str]) -> str:
+    listed = ", ".join(paths)
+    return (
+        f"`vmap` would write a batched value to {listed}, which has no declared batch axis: the lanes would overwrite "
+        "each other. Declare it, `vmap(f, in_states=..., out_states=...)` (for example `out_states=that_reference`), "
+        "or make the reference inside the mapped function. No reference was changed."
+    )
+
+
+def state_axis(path: str, axis: int, shape: object, size: int) -> str:
+    return (
+        f"`vmap` maps {path} over its axis {axis}, but its shape is {shape} and the batch size is {size}. "
+        "Initialise it with that batch size, for example with `vmap_init_all_states`, or map another axis."
+    )
+
+
+def no_batch_size(kind: str) -> str:
+    return f"`{kind}` cannot tell the batch size: map at least one argument, or pass `axis_size=`."
+
+
+def batch_sizes(kind: str, sizes: dict[str, int]) -> str:
+    listed = ", ".join(f"{name}: {n}" for name, n in sizes.items())
+    return f"The mapped arguments of `{kind}` must have the same size along their mapped axes, got {listed}."
+
+
+def unread_states(paths: list[str]) -> str:
+    return (
+        f"`grad` was asked for the gradient of {', '.join(paths)}, but the function never reads it, so that the "
+        "gradient would be zero. Remove it from `grad_states`, or pass `check_states=False` for zeros."
+    )
+
+
+def bad_grad_state(found: object) -> str:
+    return (
+        f"`grad_states` holds references, alone or in a list, tuple or dict; it holds {found!r:.80} of type "
+        f"{type(found).__name__}. For a module, pass `module.states(neurostate.ParamState)`."
+    )
+
+
+def aux_missing(result: object) -> str:
+    return f"With has_aux=True the function must return a pair (loss, aux), got {type(result).__name__}."
+
+
+def not_scalar_loss(kind: str, what: str) -> str:
+    return f"`{kind}` needs a function with a scalar real output, got {what}. Reduce it, for example with `.mean()`."
+
+
+def missing_attribute(owner: str, name: str) -> str:
+    return (
+        f"{owner} has no attribute {name!r}. If `init_state` makes it, call `neurostate.nn.init_all_states(module)` "
+        "(or `module.init_state()`) first."
+    )
+
+
+def wrong_state_keys(missing: list[str], extra: list[str]) -> str:
+    return (
+        f"The state of a functionalized function has a value for each of its references; missing here: {missing}, "
+        f"not known: {extra}. Start from the state that `functionalize` gave, or from `pure.collect()`."
+    )
+
+
+def new_reference(names: str) -> str:
+    return (
+        f"With these arguments the function touches references that it did not touch with the example arguments: "
+        f"{names}. Call `functionalize` again with arguments like these."
+    )

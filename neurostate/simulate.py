@@ -1,0 +1,311 @@
+"""Running a model over time, in one scan."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._custom_types import Array, Float, Key, PyTree, QuantityLike, Shape, Size
+from ._parameters import as_milliseconds
+from ._progress import BoundBar, ProgressBar, as_progress_bar
+from ._units import is_traced, unit_field
+
+
+Record: TypeAlias = Callable[[PyTree, PyTree], PyTree] | str | Sequence[str]
+Step: TypeAlias = Callable[[PyTree, tuple[Any, Any]], tuple[PyTree, PyTree]]
+
+# The state at the start draws from a stream of its own, at an index that no time step reaches.
+_INIT_INDEX: Final = np.uint32(2**32 - 1)
+
+
+class Model(Protocol):
+    """What `simulate` can run: a neuron, a network, or a class of your own."""
+
+    @property
+    def in_size(self) -> Shape: ...
+
+    def init_state(self, batch_shape: Size = (), key: Key | None = None) -> Any: ...
+
+    # A step may also take `key`, and must if one is given to `simulate`.
+    def step(self, state: Any, current: Any, /, *, dt: Any) -> tuple[Any, Any]: ...
+
+
+class Solution(eqx.Module):
+    """What `simulate` returns.
+
+    - `outputs`: The outputs of the kept steps, with time as their first axis.
+    - `state`: The state after the last step.
+    - `ts`: The time at the end of each kept step, in ms, counted from the start of the simulation.
+    - `records`: What `record` selected at the kept steps, with time first; `None` without `record`.
+    """
+
+    outputs: PyTree
+    state: PyTree
+    ts: Float[Array, " time"] = unit_field("time")
+    records: PyTree
+
+
+def simulate(
+    model: Model,
+    inputs: PyTree,
+    *,
+    dt: QuantityLike,
+    state: PyTree = None,
+    key: Key | None = None,
+    record: Record | None = None,
+    every: int = 1,
+    unroll: int | bool = 1,
+    checkpoint: bool | int | None = None,
+    progress: ProgressBar | bool | int | str | None = None,
+) -> Solution:
+    """Runs `model` over the time axis of `inputs`, as one `jax.lax.scan` over `model.step`.
+
+    Gives the same bits as `jax.lax.scan(functools.partial(model.step, dt=dt), state, inputs)`. It is
+    compiled once for each structure of its arguments, and can itself be transformed by JAX.
+
+    **Arguments:**
+
+    - `model`: A neuron or network.
+    - `inputs`: The drive of each step, of shape `(time, *batch, *model.in_size)`: an array, a `Quantity`, or a
+        pytree of these.
+    - `dt`: The time step: a number in ms or a `Quantity`.
+    - `state`: The state at the start. By default `model.init_state(batch_shape)`, with the batch axes of
+        `inputs`.
+
+    **Other arguments:**
+
+    - `key`: A random key. Step `i` gets `jax.random.fold_in(key, i)`. Without it, steps get no key.
+    - `record`: What to keep besides the outputs: a function of the state and the output after a step, or
+        the name or names of fields of the state, which gives a dictionary. A new function object means a
+        new compilation; names do not.
+    - `every`: Keep only the steps `every`, `2 * every`, ..., counted from 1. The others still run.
+    - `unroll`: As in `jax.lax.scan`.
+    - `checkpoint`: Bounds the memory of the backward pass: only the state at the start of each segment of
+        so many steps is stored, and a segment is run again when it is needed. `True` takes the square
+        root of the number of steps. Results and gradients stay the same.
+    - `progress`: `True`, the number of steps between two redraws, a description, or a `ProgressBar`. Outside
+        other transformations `simulate` then waits until it is finished.
+
+    **Returns:** A [`neurostate.Solution`][].
+
+    **Raises:** `ValueError` for inputs without a time axis, of different lengths, or with axes that do not
+    end in `model.in_size` when `state` is not given; for `every`, `checkpoint` or `progress` out of range;
+    for a name in `record` that the state does not have. And what `model.step` raises.
+
+    !!! example
+
+        >>> import brainunit as u, jax.numpy as jnp, neurostate as ns
+        >>> currents = jnp.full((500, 100), 1.5) * u.mA  # (time, neuron)
+        >>> sol = ns.simulate(ns.LIF(100), currents, dt=0.1 * u.ms, record="V", every=10)
+        >>> sol.outputs.shape, sol.records["V"].shape, ns.quantity(sol, "ts")[-1].item()
+        ((50, 100), (50, 100), 50.0)
+    """
+    dt = as_milliseconds(dt, "simulate")
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    num_steps = _num_steps(inputs)
+    every = _int_between(every, "every", 1, num_steps)
+    if state is None:
+        init_key = None if key is None else jax.random.fold_in(key, _INIT_INDEX)
+        state = model.init_state(_batch_shape(inputs, tuple(model.in_size)), key=init_key)
+    bar = as_progress_bar(progress)
+    outputs, state, records = _run(
+        model,
+        state,
+        inputs,
+        key,
+        dt,
+        None if bar is None else bar.bind(num_steps),
+        record=_as_record(record, state),
+        every=every,
+        unroll=unroll,
+        segment=_segment(checkpoint, num_steps),
+    )
+    if bar is not None and not any(map(is_traced, jax.tree.leaves((outputs, state)))):
+        jax.block_until_ready(state)
+        jax.effects_barrier()
+    kept = np.arange(every, num_steps + 1, every)
+    ts = jnp.asarray(kept * dt if isinstance(dt, float) else jnp.asarray(kept) * dt, dtype=jnp.result_type(float))
+    return Solution(outputs=outputs, state=state, ts=ts, records=records)
+
+
+@eqx.filter_jit
+def _run(
+    model: Model,
+    state: PyTree,
+    inputs: PyTree,
+    key: Key | None,
+    dt: float | Array,
+    bar: BoundBar | None,
+    *,
+    record: Callable[[PyTree, PyTree], PyTree] | None,
+    every: int,
+    unroll: int | bool,
+    segment: int | None,
+) -> tuple[PyTree, PyTree, PyTree]:
+    num_steps = _num_steps(inputs)
+
+    def step(state: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
+        i, current = x
+        keyed = {} if key is None else {"key": jax.random.fold_in(key, i)}
+        state, output = model.step(state, current, dt=dt, **keyed)
+        if bar is not None and segment is None:
+            bar.tick(i, state, output)
+        return state, output
+
+    def kept(state: PyTree, output: PyTree) -> tuple[PyTree, PyTree]:
+        return output, None if record is None else record(state, output)
+
+    index = None if key is None and bar is None else jnp.arange(num_steps, dtype=jnp.int32)
+    xs = (index, inputs)
+    scan = functools.partial(_scan, unroll=unroll)
+    if every == 1:
+
+        def body(state: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
+            state, output = step(state, x)
+            return state, kept(state, output)
+
+        state, (outputs, records) = scan(body, state, xs, segment=segment, bar=bar)
+        return outputs, state, records
+
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: step(state, _row(xs, 0))[1]))
+
+    def keep_last(carry: tuple[PyTree, PyTree], x: tuple[Any, Any]) -> tuple[tuple[PyTree, PyTree], None]:
+        return step(carry[0], x), None
+
+    inner = segment if segment is not None and segment < every else None
+
+    def block(state: PyTree, xs: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
+        (state, output), _ = scan(keep_last, (state, blank), xs, segment=inner)
+        return state, kept(state, output)
+
+    split = num_steps // every * every
+    blocks = jax.tree.map(lambda x: x[:split].reshape(split // every, every, *x.shape[1:]), xs)
+    outer = None if segment is None else max(1, segment // every)
+    state, (outputs, records) = _scan(block, state, blocks, segment=outer, bar=bar)
+    if split < num_steps:
+        rest = jax.tree.map(lambda x: x[split:], xs)
+        state, _ = scan(lambda s, x: (step(s, x)[0], None), state, rest, segment=segment, bar=bar)
+    return outputs, state, records
+
+
+def _scan(
+    f: Step, carry: PyTree, xs: PyTree, *, segment: int | None, unroll: int | bool = 1, bar: BoundBar | None = None
+) -> tuple[PyTree, PyTree]:
+    """`lax.scan`, in segments that the backward pass runs again if `segment` is given.
+
+    The bar ticks after each segment, outside of the checkpoint, where it does not run again. Without
+    segments it is up to `f`.
+    """
+    if segment is None:
+        return jax.lax.scan(f, carry, xs, unroll=unroll)
+
+    def run(carry: PyTree, xs: PyTree) -> tuple[PyTree, PyTree]:
+        return jax.lax.scan(f, carry, xs, unroll=unroll)
+
+    def run_and_tick(carry: PyTree, xs: PyTree, prevent_cse: bool) -> tuple[PyTree, PyTree]:
+        carry, ys = jax.checkpoint(run, prevent_cse=prevent_cse)(carry, xs)
+        if bar is not None:
+            index = xs[0].reshape(-1)
+            bar.tick(index[-1], carry, _row(ys, -1), stride=index.size)
+        return carry, ys
+
+    length = _num_steps(xs)
+    split = length // segment * segment
+    parts = []
+    if split:
+        heads = jax.tree.map(lambda x: x[:split].reshape(split // segment, segment, *x.shape[1:]), xs)
+        carry, ys = jax.lax.scan(functools.partial(run_and_tick, prevent_cse=False), carry, heads)
+        parts.append(jax.tree.map(lambda y: y.reshape(split, *y.shape[2:]), ys))
+    if split < length:
+        rest = jax.tree.map(lambda x: x[split:], xs)
+        carry, ys = run_and_tick(carry, rest, prevent_cse=True)
+        parts.append(ys)
+    return carry, jax.tree.map(lambda *ys: jnp.concatenate(ys), *parts) if len(parts) > 1 else parts[0]
+
+
+def _row(tree: PyTree, i: int) -> PyTree:
+    return jax.tree.map(lambda x: x[i], tree)
+
+
+# Reading the arguments
+
+
+def _num_steps(inputs: PyTree) -> int:
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(inputs)]
+    lengths = {shape[0] for shape in shapes if shape}
+    if not shapes or len(lengths) != 1 or () in shapes:
+        raise ValueError(
+            f"`inputs` must be arrays with time as their first axis, all of one length; got the shapes {shapes}. "
+            f"For a constant drive, repeat it: `jnp.full((num_steps, *model.in_size), value)`."
+        )
+    if lengths == {0}:
+        raise ValueError(f"`inputs` must have at least one time step, got the shapes {shapes}.")
+    return lengths.pop()
+
+
+def _batch_shape(inputs: PyTree, in_size: Shape) -> Shape:
+    """The axes of the inputs between time and population."""
+    shapes = [jnp.shape(leaf)[1:] for leaf in jax.tree.leaves(inputs)]
+    batches = {shape[: len(shape) - len(in_size)] for shape in shapes}
+    fits = all(shape[len(shape) - len(in_size) :] == in_size for shape in shapes if len(shape) >= len(in_size))
+    if len(batches) != 1 or not fits or any(len(shape) < len(in_size) for shape in shapes):
+        raise ValueError(
+            f"The batch axes cannot be told from `inputs`: without time their shapes are {shapes}, which do not all "
+            f"end in the model's `in_size`, {in_size}, after the same batch axes. Give `inputs` of shape "
+            f"(time, *batch, {', '.join(map(str, in_size))}), or the state: `state=model.init_state(batch_shape)`."
+        )
+    return batches.pop()
+
+
+def _as_record(record: Record | None, state: PyTree) -> Callable[[PyTree, PyTree], PyTree] | None:
+    if record is None:
+        return None
+    if callable(record):
+        return record
+    names = (record,) if isinstance(record, str) else tuple(record)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"`record` must be a function or names of fields of the state, got {record!r}.")
+        try:
+            getattr(state, name)
+        except AttributeError:
+            raise ValueError(
+                f"`record` names the field {name!r}, which the state does not have. The state is {state!r}."
+            ) from None
+    return _Fields(names)
+
+
+class _Fields(eqx.Module):
+    """Records fields of the state. Equal names are equal objects, so that they share a compilation."""
+
+    names: tuple[str, ...] = eqx.field(static=True)
+
+    def __call__(self, state: PyTree, output: PyTree) -> dict[str, Any]:
+        del output
+        return {name: getattr(state, name) for name in self.names}
+
+
+def _segment(checkpoint: bool | int | None, num_steps: int) -> int | None:
+    if checkpoint is None or checkpoint is False:
+        return None
+    if checkpoint is True:
+        segment = math.isqrt(num_steps - 1) + 1
+    else:
+        segment = _int_between(checkpoint, "checkpoint", 1, None)
+    return segment if segment < num_steps else None
+
+
+def _int_between(value: Any, name: str, low: int, high: int | None) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"`{name}` must be an int, got {value!r}.")
+    if value < low or (high is not None and value > high):
+        bound = f"at least {low}" if high is None else f"between {low} and the number of time steps, {high}"
+        raise ValueError(f"`{name}` must be {bound}, got {value}.")
+    return int(value)

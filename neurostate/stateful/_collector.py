@@ -1,0 +1,299 @@
+"""Frames: where the values of references live while a transform traces a function.
+
+Each transform pushes a frame on a stack that belongs to the thread. A reference that is read or
+written while a frame is on top has a slot in it; the reference itself does not change. A frame
+asks the frame below it (or, the lowest, the reference) for the value on entry, once.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from .. import _errors
+from .._errors import StateConflictError, TraceContextError
+from . import _tracing
+from ._values import Missing, fresh, leaves_of, pack, repack, struct_of, unpack
+
+
+class _Stack(threading.local):
+    """What belongs to one thread: its innermost frame, and its contexts of `environ`.
+
+    `mark` is another object for each other state of the two, `None` where there is neither.
+    """
+
+    mark: Any = None
+    top: Frame | None = None
+    contexts: tuple[tuple[dict[str, Any], Frame | None], ...] = ()
+
+
+STACK = _Stack()
+COMMIT = threading.Lock()
+
+
+def frames() -> Iterator[Frame]:
+    """The frames of this thread, the innermost first."""
+    frame = STACK.top
+    while frame is not None:
+        yield frame
+        frame = frame.parent
+
+
+def path_of(ref: Any) -> str:
+    """The words by which messages name a reference: its path from modules, else its name."""
+    parts: list[str] = []
+    holder, seen = ref, set()
+    while id(holder) not in seen:
+        seen.add(id(holder))
+        links = [(owner, name) for weak, name in getattr(holder, "_owners", ()) if (owner := weak()) is not None]
+        if not links:
+            break
+        holder, attribute = links[0]
+        parts.append(attribute)
+    if not parts:
+        return getattr(ref, "name", None) or f"an unnamed {type(ref).__name__}"
+    root = getattr(holder, "name", None) or type(holder).__name__
+    return ".".join([root, *reversed(parts)])
+
+
+class Slot:
+    """What one frame knows of one reference.
+
+    `entry` is its carried value on entry, as this frame's function sees it (`None` until it is
+    asked for), `outer` the same as the frame below sees it, `value` its value now.
+    """
+
+    __slots__ = ("entry", "outer", "read", "value", "written")
+
+    def __init__(self) -> None:
+        self.entry: Any = None
+        self.outer: Any = None
+        self.value: Any = None
+        self.read = self.written = False
+
+
+class Frame:
+    """One transform at work: the slots of the references that its function touches.
+
+    `kind` is the transform's name for messages. The base class is the frame of the transforms
+    whose function runs at once on the values of the frame below.
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self.parent: Frame | None = STACK.top
+        self.trace: Any = _tracing.current_trace()
+        self.slots: dict[Any, Slot] = {}
+        self.born: dict[Any, None] = {}
+        self.statics: dict[str, Any] = {}
+        self.modules: set[int] = set()
+        if self.parent is None and self.trace is not _tracing.EAGER:
+            self.raw = _tracing.raw_transform_inside(_tracing.EAGER)
+        else:
+            self.raw = None if self.parent is None else _tracing.raw_transform_inside(self.parent.trace)
+
+    @contextmanager
+    def running(self) -> Iterator[Frame]:
+        """Runs a block in this frame, in the JAX trace that is innermost now."""
+        outside, below, mark = self.trace, STACK.top, STACK.mark
+        self.trace = _tracing.current_trace()
+        STACK.top = STACK.mark = self
+        try:
+            yield self
+        finally:
+            STACK.top, STACK.mark = below, mark
+            self.trace = outside
+
+    def enter(self, ref: Any, outer: Any) -> Any:
+        """The carried value of `ref` inside this frame, from that outside."""
+        del ref
+        return outer
+
+    def leave(self, ref: Any) -> Any:
+        """The carried value that `ref` has at the end, for the frame below."""
+        return pack(self.slots[ref].value)
+
+    def slot(self, ref: Any) -> Slot:
+        """The slot of `ref`, its value on entry known."""
+        slot = self.slots.get(ref)
+        if slot is None:
+            slot = self.slots[ref] = Slot()
+        if slot.entry is None and ref not in self.born:
+            try:
+                slot.outer = self.outer(ref)
+                slot.entry = self.enter(ref, slot.outer)
+            finally:
+                if slot.entry is None and not slot.written:
+                    del self.slots[ref]
+            if not slot.written:
+                slot.value = unpack(slot.entry)
+        return slot
+
+    def outer(self, ref: Any) -> Any:
+        """The carried value of `ref` in the frame below."""
+        if self.parent is None:
+            if self.raw == "staging":
+                raise TraceContextError(_errors.raw_read(path_of(ref), self.kind))
+            leaf = ref._leaf
+            if type(leaf) is Missing:
+                raise leaf.error(ref)
+            return leaf
+        return self.parent.take(ref, self.raw)
+
+    def take(self, ref: Any, raw: str | None = None) -> Any:
+        """The carried value of `ref` now, for a frame above."""
+        if raw == "staging":
+            raise TraceContextError(_errors.raw_read(path_of(ref), self.kind))
+        found = ref.found_in(self) if hasattr(ref, "found_in") else None
+        if found is not None:
+            return pack(found[0])
+        slot = self.slot(ref)
+        slot.read = slot.read or not slot.written
+        return pack(slot.value)
+
+    def read(self, ref: Any) -> Any:
+        raw = _tracing.raw_transform_inside(self.trace)
+        if raw == "staging":
+            raise TraceContextError(_errors.raw_read(path_of(ref), self.kind))
+        slot = self.slots.get(ref)
+        if slot is None or not slot.written:
+            slot = self.slot(ref)
+            slot.read = True
+        return slot.value
+
+    def write(self, ref: Any, value: Any) -> None:
+        raw = _tracing.raw_transform_inside(self.trace)
+        if raw is not None:
+            raise TraceContextError(_errors.raw_write(path_of(ref)))
+        self.put(ref, value)
+
+    def put(self, ref: Any, value: Any) -> None:
+        """Writes without asking whether a raw transform is running."""
+        pack(value)
+        slot = self.slots.get(ref)
+        if slot is None:
+            slot = self.slots[ref] = Slot()
+        slot.value, slot.written = value, True
+
+    def bear(self, ref: Any, value: Any) -> None:
+        """Notes that `ref` was made in this frame."""
+        if _tracing.raw_transform_inside(self.trace) == "staging":
+            raise TraceContextError(_errors.raw_write(path_of(ref)))
+        self.put(ref, value)
+        self.born[ref] = None
+
+    def written(self) -> list[Any]:
+        """The references that exist outside this frame and were written in it."""
+        return [ref for ref, slot in self.slots.items() if slot.written and ref not in self.born]
+
+    def check_births(self, cure: str) -> None:
+        """Refuses a reference that was born in this frame and that an outer module holds."""
+        for ref in self.born:
+            if _held_from_outside(ref, self.modules):
+                raise TraceContextError(_errors.born_inside(path_of(ref), self.kind, cure))
+
+
+def _held_from_outside(holder: Any, inside: set[int]) -> bool:
+    for weak, _ in getattr(holder, "_owners", ()):
+        owner = weak()
+        if owner is not None and (owner._serial not in inside or _held_from_outside(owner, inside)):
+            return True
+    return False
+
+
+class StagedFrame(Frame):
+    """The frame of a function that is traced into a program: each value on entry is marked.
+
+    The marks are array objects of their own, which turn up among the constants of the traced
+    program. `strong` drops weak types, as loops need for what they carry. `keeps_births` lets
+    references that are born inside come out with their value.
+    """
+
+    def __init__(self, kind: str, strong: bool = False, keeps_births: bool = False):
+        super().__init__(kind)
+        self.strong = strong
+        self.keeps_births = keeps_births
+        self.outside = self.trace
+
+    def enter(self, ref: Any, outer: Any) -> Any:
+        trace = self.outside if self.parent is None else self.parent.trace
+        strong = self.strong and not getattr(ref, "read_only", False)
+        return repack(struct_of(outer), [fresh(leaf, trace, strong) for leaf in leaves_of(outer)])
+
+
+def check_eager(ref: Any, writing: bool) -> None:
+    """Refuses to touch a reference below a raw JAX transform, where no frame is."""
+    raw = _tracing.raw_transform_inside(_tracing.EAGER)
+    if raw is not None and writing:
+        raise TraceContextError(_errors.raw_write(path_of(ref)))
+    if raw == "staging":
+        raise TraceContextError(_errors.raw_read(path_of(ref), None))
+
+
+get_leaf: Callable[[Any], Any] = operator.attrgetter("_leaf")
+
+
+def commit(
+    refs: Sequence[Any], values: Sequence[Any], before: Sequence[Any] = (), born: Sequence[Any] = ()
+) -> None:
+    """Writes carried values into references, all or none.
+
+    Inside a frame they go to its slots, else into the references. The first of the references are
+    those whose new value was computed from the carried value in `before`; `born` are those that
+    were born in the transform that ends.
+    """
+    frame = STACK.top
+    if not refs:
+        return
+    if frame is None:
+        check_eager(refs[0], writing=True)
+        with COMMIT:
+            return store(refs, values, before)
+    if _tracing.raw_transform_inside(frame.trace) is not None:
+        raise TraceContextError(_errors.raw_write(path_of(refs[0])))
+    slots, births = dict(frame.slots), dict(frame.born)
+    try:
+        for ref, value in zip(refs, values, strict=True):
+            slot = frame.slots.get(ref)
+            frame.slots[ref] = new = Slot()
+            if slot is not None:
+                new.entry, new.outer, new.read = slot.entry, slot.outer, slot.read
+            new.value, new.written = unpack(value), True
+        frame.born.update(dict.fromkeys(born))
+    except BaseException:
+        frame.slots, frame.born = slots, births
+        raise
+
+
+def store(refs: Sequence[Any], values: Sequence[Any], before: Sequence[Any]) -> None:
+    """Stores carried values in references, with `COMMIT` held; it undoes itself on any exception.
+
+    There may be more `refs` than `values`, or more of `before`: the first ones count.
+    """
+    for ref, old in zip(refs, before):
+        if ref._leaf is not old:
+            for ref, _, old in zip(refs, values, before):
+                if ref._leaf is not old:
+                    raise StateConflictError(_errors.lost_update(path_of(ref)))
+            break
+    if len(before) < len(values):
+        before = list(map(get_leaf, refs))
+    try:
+        for ref, value in zip(refs, values):
+            ref._leaf = value
+    except BaseException:
+        for ref, _, old in zip(refs, values, before):
+            ref._leaf = old
+        raise
+
+
+def commit_frame(frame: Frame) -> None:
+    """Commits everything that was written in a frame whose values are those of the frame below."""
+    slots = frame.slots
+    updated = [ref for ref in frame.written() if slots[ref].entry is not None]
+    written = [*updated, *(ref for ref in frame.written() if slots[ref].entry is None), *frame.born]
+    values = [pack(slots[ref].value) for ref in written]
+    commit(written, values, [slots[ref].outer for ref in updated], tuple(frame.born))

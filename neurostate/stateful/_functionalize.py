@@ -1,0 +1,130 @@
+"""The engine: a function that touches references, traced once into a program without them."""
+
+from __future__ import annotations
+
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.core import Tracer, eval_jaxpr
+
+from .. import _errors
+from ._collector import StagedFrame, path_of
+from ._values import Struct, flatten, leaves_of, pack, repack, struct_of
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A traced function, its references and environment made explicit.
+
+    Calling it with the leaves of its inputs' values and of its arguments gives the leaves of the
+    output and those of the values that it writes.
+
+    - `inputs`: The references (and `environ` keys) whose values on entry it uses, in order, those
+      that it writes first.
+    - `structs`: Their static parts.
+    - `writes`, `write_structs`: The references it writes: first those in `inputs`, in the same
+      order, then the others, and the born ones last.
+    - `updates`: How many of `inputs` it writes.
+    - `born`: How many of `writes` were born inside.
+    - `statics`: The static `environ` values it depends on.
+    """
+
+    jaxpr: Any
+    consts: tuple[Any, ...]
+    places: tuple[tuple[int, int], ...]
+    inputs: tuple[Any, ...]
+    structs: tuple[Struct | None, ...]
+    writes: tuple[Any, ...]
+    write_structs: tuple[Struct | None, ...]
+    write_counts: tuple[int, ...]
+    updates: int
+    born: int
+    out_struct: Struct
+    out_count: int
+    statics: dict[str, Any]
+
+    @property
+    def captures_tracer(self) -> bool:
+        """Whether it closes over a value of an enclosing trace, so that it dies with that."""
+        return any(isinstance(const, Tracer) for const in self.consts)
+
+    def __call__(self, inputs: Sequence[Any], args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Runs on carried values; gives the output's leaves and the carried values written."""
+        leaves = [leaf for value in inputs for leaf in leaves_of(value)]
+        consts = list(self.consts)
+        for place, k in self.places:
+            consts[place] = leaves[k]
+        results = eval_jaxpr(self.jaxpr, consts, *args)
+        out, rest = results[: self.out_count], results[self.out_count :]
+        return out, self.pack_writes(rest)
+
+    def pack_writes(self, leaves: Sequence[Any]) -> list[Any]:
+        values, k = [], 0
+        for struct, count in zip(self.write_structs, self.write_counts, strict=True):
+            values.append(repack(struct, leaves[k : k + count]))
+            k += count
+        return values
+
+
+def trace(fn: Callable[..., Any], avals: Sequence[Any], frame: StagedFrame) -> tuple[Program, list[Any]]:
+    """Runs `fn` once, on tracers, in `frame`, and gives the program that it stands for.
+
+    `fn` takes one tracer for each of `avals` (arrays or `jax.ShapeDtypeStruct`s). Beside the
+    program comes the list of its inputs' carried values, as the frame below has them. The program
+    itself keeps no value of a reference alive.
+    """
+    out: list[Any] = []
+
+    def run(*tracers: Any) -> list[Any]:
+        with frame.running():
+            leaves, struct = flatten(fn(*tracers))
+            check_output(struct, frame.kind)
+            carried = {ref: frame.leave(ref) for ref in frame.written()}
+            written = sorted(carried, key=lambda ref: frame.slots[ref].entry is None)
+            if frame.keeps_births:
+                written.extend(frame.born)
+            values = [carried[ref] if ref in carried else pack(frame.slots[ref].value) for ref in written]
+            out.extend([struct, len(leaves), written, values])
+            return [*leaves, *(leaf for value in values for leaf in leaves_of(value))]
+
+    closed = jax.make_jaxpr(run)(*avals)
+    struct, count, written, values = out
+    entered = [(ref, slot) for ref, slot in frame.slots.items() if slot.entry is not None]
+    entered.sort(key=lambda item: not item[1].written)
+    born = len(frame.born) if frame.keeps_births else 0
+    marks = {id(leaf): k for k, leaf in enumerate(leaf for _, slot in entered for leaf in leaves_of(slot.entry))}
+    places = tuple((place, marks[id(const)]) for place, const in enumerate(closed.consts) if id(const) in marks)
+    consts = tuple(None if id(const) in marks else const for const in closed.consts)
+    program = Program(
+        jaxpr=without_dead_copies(closed.jaxpr),
+        consts=consts,
+        places=places,
+        inputs=tuple(ref for ref, _ in entered),
+        structs=tuple(struct_of(slot.entry) for _, slot in entered),
+        writes=tuple(written),
+        write_structs=tuple(struct_of(value) for value in values),
+        write_counts=tuple(len(leaves_of(value)) for value in values),
+        born=born,
+        updates=sum(slot.written for _, slot in entered),
+        out_struct=struct,
+        out_count=count,
+        statics=dict(frame.statics),
+    )
+    return program, [slot.outer for _, slot in entered]
+
+
+def without_dead_copies(jaxpr: Any) -> Any:
+    """Drops the copies that marked a value for an inner program and that nothing uses now."""
+    used = {id(v) for eqn in jaxpr.eqns for v in eqn.invars} | {id(v) for v in jaxpr.outvars}
+    live = [eqn for eqn in jaxpr.eqns if eqn.primitive.name != "copy" or id(eqn.outvars[0]) in used]
+    return jaxpr if len(live) == len(jaxpr.eqns) else jaxpr.replace(eqns=live)
+
+
+def check_output(struct: Struct, kind: str) -> None:
+    """Refuses a reference among the outputs of a transformed function."""
+    for leaf in struct.statics:
+        if hasattr(leaf, "_leaf") and hasattr(leaf, "peek"):
+            raise TypeError(_errors.reference_returned(path_of(leaf), kind))

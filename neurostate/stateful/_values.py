@@ -1,0 +1,220 @@
+"""How a value that a reference holds is carried: its array leaves, and everything else beside them.
+
+An array or a number is carried as it is. Any other pytree (a `Quantity`, a dict, `None`) is carried
+as `Packed`: its array leaves, which a program takes and returns, and its `Struct`, which is static.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _errors
+from .._units import is_quantity, join_quantity, to_plain
+from . import _tracing
+
+
+_ARRAYS = (jax.Array, bool, int, float, complex, np.generic)
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is carried as an array: a JAX or NumPy array, a tracer, or a Python number."""
+    if isinstance(x, _ARRAYS):
+        return True
+    return isinstance(x, np.ndarray) and x.dtype.kind not in "OUSMm"
+
+
+class _Dynamic:
+    """Stands for an array leaf in the static part of a value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "*"
+
+
+_DYNAMIC = _Dynamic()
+
+
+class Struct:
+    """The static part of a value: its tree structure and its leaves that are not arrays."""
+
+    __slots__ = ("statics", "treedef")
+
+    def __init__(self, treedef: Any, statics: tuple[Any, ...]):
+        self.treedef = treedef
+        self.statics = statics
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return (
+            isinstance(other, Struct)
+            and self.treedef == other.treedef
+            and self.statics == other.statics
+            and all(type(a) is type(b) for a, b in zip(self.statics, other.statics, strict=True))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.treedef, self.statics))
+
+    def __repr__(self) -> str:
+        return f"{self.treedef}" if self.is_pure else f"{self.treedef} {self.statics}"
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether all leaves are arrays."""
+        return all(s is _DYNAMIC for s in self.statics)
+
+    def unflatten(self, leaves: Sequence[Any]) -> Any:
+        rest = iter(leaves)
+        return jax.tree.unflatten(self.treedef, [next(rest) if s is _DYNAMIC else s for s in self.statics])
+
+
+class Packed:
+    """A value that is not a bare array, as its array leaves and their `Struct`."""
+
+    __slots__ = ("_value", "leaves", "struct")
+
+    def __init__(self, leaves: tuple[Any, ...], struct: Struct, value: Any = _DYNAMIC):
+        self.leaves = leaves
+        self.struct = struct
+        self._value = value
+
+    @property
+    def value(self) -> Any:
+        if self._value is _DYNAMIC:
+            self._value = self.struct.unflatten(self.leaves)
+        return self._value
+
+
+jax.tree_util.register_pytree_node(
+    Packed,
+    lambda packed: (packed.leaves, packed.struct),
+    lambda struct, leaves: Packed(tuple(leaves), struct),
+)
+
+
+class Missing:
+    """Stands in a reference that has no value, and says why: how to make the error for it."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Any):
+        self.error = error
+
+
+def flatten(value: Any) -> tuple[list[Any], Struct]:
+    """Splits a pytree into its array leaves and its static part."""
+    leaves, treedef = jax.tree.flatten(value)
+    dynamic, statics = [], []
+    for leaf in leaves:
+        if is_array(leaf):
+            dynamic.append(leaf)
+            statics.append(_DYNAMIC)
+        else:
+            _check_hashable(leaf)
+            statics.append(leaf)
+    return dynamic, Struct(treedef, tuple(statics))
+
+
+def _check_hashable(leaf: Any) -> None:
+    try:
+        hash(leaf)
+    except TypeError:
+        raise TypeError(_errors.unhashable_static(leaf)) from None
+
+
+def pack(value: Any) -> Any:
+    """The carried form of a value: itself if it is a bare array, else `Packed`."""
+    if is_array(value):
+        return value
+    leaves, struct = flatten(value)
+    return Packed(tuple(leaves), struct, value)
+
+
+def pack_argument(value: Any) -> Any:
+    """The carried form of an argument: itself if all its leaves are arrays, else `Packed`."""
+    if is_array(value) or all(map(is_array, jax.tree.leaves(value))):
+        return value
+    leaves, struct = flatten(value)
+    return Packed(tuple(leaves), struct, value)
+
+
+def pack_static(value: Any) -> Packed:
+    """The carried form of an argument that is static whatever it is."""
+    _check_hashable(value)
+    return Packed((), Struct(_ONE_LEAF, (value,)), value)
+
+
+_ONE_LEAF = jax.tree.structure(0)
+
+
+def unpack(carried: Any) -> Any:
+    """The value of which `carried` is the carried form."""
+    return carried.value if type(carried) is Packed else carried
+
+
+def leaves_of(carried: Any) -> tuple[Any, ...]:
+    return carried.leaves if type(carried) is Packed else (carried,)
+
+
+def struct_of(carried: Any) -> Struct | None:
+    """The static part of a carried value, `None` for a bare array."""
+    return carried.struct if type(carried) is Packed else None
+
+
+def repack(struct: Struct | None, leaves: Sequence[Any]) -> Any:
+    """The inverse of `leaves_of` and `struct_of`."""
+    return leaves[0] if struct is None else Packed(tuple(leaves), struct)
+
+
+def same_dimension(carried: Any, like: Any) -> bool:
+    """Whether both are Quantities of the same dimension."""
+    value, other = unpack(carried), unpack(like)
+    return is_quantity(value) and is_quantity(other) and bool(value.unit.has_same_dim(other.unit))
+
+
+def rescale(carried: Any, like: Any) -> Any:
+    """A Quantity in the unit of another one of the same dimension; anything else as it is."""
+    if not same_dimension(carried, like) or unpack(carried).unit == unpack(like).unit:
+        return carried
+    unit = unpack(like).unit
+    return pack(join_quantity(to_plain(unpack(carried), unit, "value"), unit))
+
+
+def fresh(leaf: Any, trace: Any, strong: bool = False) -> Any:
+    """The same array as an object of its own, so that its identity marks it in a traced program.
+
+    `trace` is the trace in which a tracer lives. A concrete array shares its buffers with the
+    original. With `strong`, the weak type of a Python number is dropped.
+    """
+    if isinstance(leaf, jax.core.Tracer):
+        with _tracing.inside(trace):
+            return jnp.array(leaf, dtype=leaf.dtype) if strong and _is_weak(leaf) else jnp.copy(leaf)
+    if isinstance(leaf, jax.Array):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            rewrap = jax.random.wrap_key_data
+            return _tracing.run_now(lambda: rewrap(jax.random.key_data(leaf), impl=jax.random.key_impl(leaf)))
+        if _is_weak(leaf):
+            return _tracing.run_now(lambda: jnp.array(leaf, dtype=leaf.dtype) if strong else jnp.copy(leaf))
+        shards = [shard.data for shard in leaf.addressable_shards]
+        return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, shards)
+    converted = _tracing.run_now(lambda: jnp.asarray(leaf))
+    return fresh(converted, trace, strong) if strong or isinstance(leaf, np.ndarray) else converted
+
+
+def _is_weak(leaf: Any) -> bool:
+    return getattr(leaf, "weak_type", False)
+
+
+def aval(leaf: Any) -> tuple[Any, ...]:
+    """The shape, dtype and weak type of an array leaf, as a key."""
+    if isinstance(leaf, jax.Array):
+        return (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False))
+    shaped = jax.typeof(leaf)
+    return (shaped.shape, shaped.dtype, shaped.weak_type)

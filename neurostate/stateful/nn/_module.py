@@ -1,0 +1,218 @@
+"""`Module`: a tree of objects that own references."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from ... import _errors
+from ..._errors import StateNotInitialisedError
+from .._collector import STACK, frames
+from .._filters import as_predicate
+from .._links import held, link, unlink
+from .._ref import ParamState, StateRef, describe_value
+from .._values import pack
+
+
+class _Reinitialising(threading.local):
+    """Whether `init_all_states` runs: then a state attribute that is assigned again keeps its reference."""
+
+    depth = 0
+
+
+_REINITIALISING = _Reinitialising()
+
+
+class Module:
+    """An object whose attributes are references, parameters and other modules.
+
+    It is not a pytree: transforms find its references by themselves. Assigning an attribute that
+    held a reference makes every compiled function that used the old one trace again, except
+    within `init_all_states`, where the old reference takes the new value.
+
+    >>> import jax.numpy as jnp, neurostate as ns
+    >>> class Counter(ns.nn.Module):
+    ...     def __init__(self):
+    ...         self.count = ns.StateRef(0)
+    ...     def __call__(self):
+    ...         self.count.value += 1
+    >>> counter = Counter()
+    >>> counter()
+    >>> list(counter.states())
+    ['count']
+    """
+
+    _owners: list[Any]
+    _counter = iter(range(1 << 62))
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        del args, kwargs
+        self = super().__new__(cls)
+        object.__setattr__(self, "_owners", [])
+        object.__setattr__(self, "_serial", next(Module._counter))
+        for frame in frames():
+            frame.modules.add(self._serial)
+        return self
+
+    def __init__(self, name: str | None = None):
+        if name is not None:
+            self.name = name
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if old is value and old is not None:
+            return
+        if _keeps_reference(old, value):
+            old.value = value.value
+            if STACK.top is not None:
+                STACK.top.born.pop(value, None)
+                STACK.top.slots.pop(value, None)
+            return
+        if old is not None:
+            unlink(self, name, old)
+        object.__setattr__(self, name, value)
+        link(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        old = self.__dict__.get(name)
+        object.__delattr__(self, name)
+        unlink(self, name, old)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and type(self).init_state is not Module.init_state:
+            message = _errors.missing_attribute(type(self).__name__, name)
+            raise StateNotInitialisedError(message)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+    def init_state(self, *args: Any, **kwargs: Any) -> None:
+        """Makes the module's own states. To be overridden."""
+        del args, kwargs
+
+    def reset_state(self, *args: Any, **kwargs: Any) -> None:
+        """Sets the module's own states back. To be overridden; without that, `init_state` again."""
+        reinitialise(self, *args, **kwargs)
+
+    def children(self) -> dict[str, Module]:
+        """The modules that this one holds directly, by their path."""
+        return {
+            name + rest: found
+            for name, value in self.__dict__.items()
+            if name != "_owners"
+            for rest, found in held(value)
+            if isinstance(found, Module)
+        }
+
+    def nodes(self, *filters: Any) -> dict[str, Module]:
+        """This module and all below it, each once, by their path; this one's path is empty.
+
+        **Arguments:**
+
+        - `filters`: Types, or functions `(path, module) -> bool`; all modules without any.
+        """
+        found: dict[str, Module] = {}
+        seen: set[int] = set()
+
+        def visit(path: str, node: Module) -> None:
+            if id(node) in seen:
+                return
+            seen.add(id(node))
+            found[path] = node
+            for name, child in node.children().items():
+                visit(f"{path}.{name}" if path else name, child)
+
+        visit("", self)
+        if not filters:
+            return found
+        predicate = as_predicate(list(filters))
+        return {path: node for path, node in found.items() if predicate(path, node)}
+
+    def states(self, *filters: Any) -> dict[str, Any]:
+        """The references of this module and of all below it, each once, by their path.
+
+        **Arguments:**
+
+        - `filters`: Types such as `neurostate.ParamState`, parts of paths, references, or
+          functions `(path, ref) -> bool`; a reference is given if any of them selects it.
+
+        **Returns:** A dict from path, such as `"layer.V"`, to reference. With several filters
+        that are separated by position, as in `states(ns.ParamState, ns.HiddenState)`, still one.
+        """
+        predicate = as_predicate(list(filters) if filters else True)
+        found: dict[str, Any] = {}
+        seen: set[int] = set()
+        for path, node in self.nodes().items():
+            for name, value in node.__dict__.items():
+                if name == "_owners":
+                    continue
+                for rest, ref in held(value):
+                    if isinstance(ref, StateRef) and id(ref) not in seen:
+                        seen.add(id(ref))
+                        full = f"{path}.{name}{rest}" if path else name + rest
+                        if predicate(full, ref):
+                            found[full] = ref
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        for name, value in self.__dict__.items():
+            if name not in ("_owners", "_serial"):
+                setattr(new, name, copy.deepcopy(value, memo))
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_owners", "_serial")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}={line}," for name, line in self._fields()]
+        return "\n".join([f"{type(self).__name__}(", *lines, ")"]) if lines else f"{type(self).__name__}()"
+
+    def _fields(self) -> Iterator[tuple[str, str]]:
+        for name, value in self.__dict__.items():
+            if not (name.startswith("__") or name in ("_owners", "_serial", "name") or value is None):
+                yield name.lstrip("_"), show(value).replace("\n", "\n  ")
+
+
+def has_tracer(ref: StateRef) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(ref.peek()))
+
+
+def show(value: Any) -> str:
+    """How an attribute is shown: parameters with their values, states with shape, dtype and unit."""
+    if isinstance(value, ParamState) and value.name is None and not has_tracer(value):
+        return f"ParamState({show(value.peek())})"
+    if isinstance(value, jax.Array | np.ndarray) or (hasattr(value, "mantissa") and hasattr(value, "unit")):
+        mantissa = getattr(value, "mantissa", value)
+        if np.size(mantissa) > 8 or isinstance(mantissa, jax.core.Tracer):
+            return describe_value(pack(value))
+        shown = np.array2string(np.asarray(mantissa), separator=", ", precision=6)
+        return f"{shown} * {value.unit}" if hasattr(value, "unit") else shown
+    return repr(value)
+
+
+def _keeps_reference(old: Any, new: Any) -> bool:
+    return (
+        _REINITIALISING.depth > 0
+        and isinstance(old, StateRef)
+        and isinstance(new, StateRef)
+        and type(old) is type(new)
+        and old is not new
+    )
+
+
+def reinitialise(node: Module, *args: Any, **kwargs: Any) -> None:
+    """Calls `init_state` so that states which exist keep their references."""
+    _REINITIALISING.depth += 1
+    try:
+        node.init_state(*args, **kwargs)
+    finally:
+        _REINITIALISING.depth -= 1

@@ -1,0 +1,109 @@
+"""`Stateful`: any cell of the core with implicit state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from ..._units import join_quantity, to_plain
+from .. import environ
+from .._ref import HiddenState, ParamState
+from ._dynamics import Dynamics
+from ._module import show
+
+
+class Stateful(Dynamics):
+    """A core cell whose state is kept in references.
+
+    `cell = Stateful(ns.LIF(64))` has one `HiddenState` for each field of the cell's state, such as
+    `cell.V`, made by `init_state`, and one `ParamState` for each of its inexact arrays, such as
+    `cell.tau` or `cell.states(ns.ParamState)["V_initializer.value"]`. Values with a unit are
+    Quantities. `spike = cell(current)` moves on by one step of `environ`'s `dt`, with the very
+    operations of the core's `step`.
+
+    **Arguments:**
+
+    - `cell`: A core cell.
+    - `name`: A name for messages.
+
+    **Raises:** `StateNotInitialisedError` if it is called before `init_state`.
+
+    >>> import brainunit as u, neurostate as ns
+    >>> cell = ns.nn.init_all_states(ns.nn.Stateful(ns.LIF(2)))
+    >>> with ns.environ.context(dt=0.1 * u.ms):
+    ...     spike = cell(60.0 * u.mA)
+    >>> print(spike, cell.V.value)
+    [1. 1.] [1.1880796 1.1880796] mV
+    """
+
+    def __init__(self, cell: Any, name: str | None = None):
+        if not (isinstance(cell, eqx.Module) and hasattr(cell, "init_state") and hasattr(cell, "step")):
+            raise TypeError(
+                f"`Stateful` needs a cell of the core, such as neurostate.LIF(10), got {cell!r:.60} "
+                f"of type {type(cell).__name__}."
+            )
+        super().__init__(cell.in_size, name=name)
+        self.out_size = cell.out_size
+        arrays, self._rest = eqx.partition(cell, eqx.is_inexact_array)
+        self._params: list[tuple[str, Any]] = []
+        leaves, self._treedef = jax.tree_util.tree_flatten_with_path(arrays)
+        for path, leaf in leaves:
+            dotted = jax.tree_util.keystr(path, simple=True, separator=".")
+            unit = cell.field_unit(dotted.partition(".")[0])
+            setattr(self, dotted, ParamState(join_quantity(leaf, unit)))
+            self._params.append((dotted, unit))
+
+    @property
+    def cell(self) -> Any:
+        """The core cell with the parameters of now, as plain arrays."""
+        return self._cell(initialisers=True)
+
+    def _cell(self, initialisers: bool) -> Any:
+        """The cell; without its initialisers, which no step reads, they do not count as read."""
+        leaves = [
+            to_plain(self.__dict__[name].value, unit, name)
+            if initialisers or not name.partition(".")[0].endswith("_initializer")
+            else None
+            for name, unit in self._params
+        ]
+        return eqx.combine(jax.tree.unflatten(self._treedef, leaves), self._rest)
+
+    def init_state(self, batch_size: int | None = None, **kwargs: Any) -> None:
+        """Makes the states, or sets them back if they exist.
+
+        **Arguments:**
+
+        - `batch_size`: Adds a batch axis in front of the population.
+        """
+        del kwargs
+        cell = self.cell
+        state = cell.init_state(batch_shape=() if batch_size is None else (batch_size,))
+        for name in state.__dataclass_fields__:
+            value = join_quantity(getattr(state, name), cell.state_unit(name))
+            if name in self.__dict__:
+                self.__dict__[name].value = value
+            else:
+                setattr(self, name, HiddenState(value))
+
+    def reset_state(self, batch_size: int | None = None, **kwargs: Any) -> None:
+        """Sets the states back; as `init_state`."""
+        self.init_state(batch_size, **kwargs)
+
+    def update(self, current: Any) -> Any:
+        """One step: takes the drive, gives the cell's output."""
+        cell = self._cell(initialisers=False)
+        state_type = cell.state_type
+        fields = {name: getattr(self, name).value for name in state_type.__dataclass_fields__}
+        state = state_type(**{name: to_plain(value, cell.state_unit(name), name) for name, value in fields.items()})
+        state, out = cell.step(state, current, dt=environ.get_dt())
+        for name in fields:
+            getattr(self, name).value = join_quantity(getattr(state, name), cell.state_unit(name))
+        return out
+
+    def _fields(self) -> Iterator[tuple[str, str]]:
+        yield "cell", type(self._rest).__name__
+        for name, ref in self.states().items():
+            yield name, show(ref)

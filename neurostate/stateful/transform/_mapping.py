@@ -1,0 +1,305 @@
+"""`vmap` and `map`: a function over a batch, its references' batch axes declared."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+from ... import _errors
+from ..._errors import BatchAxisError
+from .. import _staging, _tracing
+from .._collector import Frame, commit, path_of
+from .._filters import Axes, as_axes
+from .._functionalize import check_output
+from .._values import flatten, is_array, leaves_of, pack, pack_argument, repack, struct_of, unpack
+from ._loops import for_loop
+
+
+class VmapFrame(Frame):
+    """The frame of one `vmap`: the function's values are those of one lane.
+
+    A value that is mapped enters the running `jax.vmap` through the batching rule of a custom
+    function, and leaves it in the same way. So nothing has to be known before the one run.
+    """
+
+    def __init__(self, size: int, in_axes: Axes, out_axes: Axes):
+        super().__init__("vmap")
+        self.size = size
+        self.in_axes = in_axes
+        self.out_axes = out_axes
+        self.outside = self.trace
+        self.lane: Any = None
+        self.outer_keys: dict[Any, Any] = {}
+
+    def enter(self, ref: Any, outer: Any) -> Any:
+        axis = self.in_axes.of(ref)
+        if axis is None:
+            if hasattr(ref, "lane_value"):
+                self.outer_keys[ref] = outer
+                with _tracing.inside(self.trace):
+                    return ref.lane_value(outer, self.lane)
+            return outer
+        leaves = [self._slice(ref, leaf, axis) for leaf in leaves_of(outer)]
+        return repack(struct_of(outer), leaves)
+
+    def _slice(self, ref: Any, leaf: Any, axis: int) -> Any:
+        shape = jnp.shape(leaf)
+        if not -len(shape) <= axis < len(shape) or shape[axis] != self.size:
+            raise BatchAxisError(_errors.state_axis(path_of(ref), axis, shape, self.size))
+        if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+            with _tracing.inside(self.outside):
+                data = jax.random.key_data(leaf)
+            data = self._slice(ref, data, axis if axis >= 0 else axis - 1)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        with _tracing.inside(self.outside):
+            whole = jnp.moveaxis(jnp.asarray(leaf), axis, 0)
+
+        @custom_vmap
+        def take(lane: Any) -> Any:
+            del lane
+            return jnp.empty(whole.shape[1:], whole.dtype)
+
+        @take.def_vmap
+        def rule(axis_size: int, in_batched: Any, lane: Any) -> Any:
+            del axis_size, in_batched, lane
+            return whole, True
+
+        with _tracing.inside(self.trace):
+            return take(self.lane)
+
+    def lift(self, leaves: list[Any]) -> list[tuple[Any, bool]]:
+        """The arrays of all lanes, with the batch first, and which of them are batched at all."""
+        found: list[tuple[Any, bool]] = [(leaf, False) for leaf in leaves]
+        if not leaves:
+            return found
+
+        @custom_vmap
+        def look(*lanes: Any) -> Any:
+            return lanes
+
+        @look.def_vmap
+        def rule(axis_size: int, in_batched: Any, *whole: Any) -> Any:
+            del axis_size
+            if _tracing.current_trace() is self.outside:
+                found[:] = list(zip(whole, in_batched, strict=True))
+            return whole, tuple(in_batched)
+
+        look(*map(jnp.asarray, leaves))
+        return found
+
+    def results(self) -> list[tuple[Any, Any, bool]]:
+        """What was written: references, carried values outside, and which are born. Runs inside."""
+        refs = [*self.written(), *self.born]
+        carried = [pack(self.slots[ref].value) for ref in refs]
+        lifted = iter(self.lift([leaf for value in carried for leaf in leaves_of(value)]))
+        results, undeclared = [], []
+        for ref, value in zip(refs, carried, strict=True):
+            pairs = [next(lifted) for _ in leaves_of(value)]
+            axis = 0 if ref in self.born else self.out_axes.of(ref)
+            if ref in self.outer_keys:
+                results.append((ref, None, False))
+            elif axis is None and any(batched for _, batched in pairs):
+                undeclared.append(path_of(ref))
+            else:
+                leaves = [leaf if axis is None else (leaf, batched, axis) for leaf, batched in pairs]
+                results.append((ref, (struct_of(value), leaves), ref in self.born))
+        if undeclared:
+            raise BatchAxisError(_errors.batched_write(undeclared))
+        return results
+
+    def place(self, struct: Any, leaves: list[Any]) -> Any:
+        """A carried value with its batch axis where it was declared. Runs outside."""
+        return repack(struct, [self._place(*leaf) if isinstance(leaf, tuple) else leaf for leaf in leaves])
+
+    def _place(self, leaf: Any, batched: bool, axis: int) -> Any:
+        if not batched:
+            leaf = jnp.broadcast_to(leaf, (self.size, *jnp.shape(leaf)))
+        return jnp.moveaxis(leaf, 0, axis)
+
+
+def vmap(
+    fn: Callable[..., Any] | None = None,
+    *,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_name: Any = None,
+    axis_size: int | None = None,
+    spmd_axis_name: Any = None,
+    in_states: Any = None,
+    out_states: Any = None,
+) -> Any:
+    """[`jax.vmap`][] for a function that may read and write references.
+
+    A reference is one value for all lanes unless an axis is declared for it. References that are
+    made inside come out with a batch axis in front. Each lane draws its own random numbers.
+
+    **Arguments:** as [`jax.vmap`][]. Keyword arguments of the mapped function are mapped over
+    their axis 0.
+
+    - `in_states`: The references that are mapped: one, a list or dict of them, a type such as
+      `ns.HiddenState`, an `nn.Module` (all that it holds), or `{axis: any of these}`. Without
+      an axis it is 0. They are written back along the same axis.
+    - `out_states`: The references that are written with a batch axis, in the same forms.
+
+    **Returns:** The mapped function; without `fn`, a decorator.
+
+    **Raises:** `BatchAxisError` if a batched value is written to a reference without a declared
+    axis (all references are then as before), or if a reference has not the batch size.
+
+    >>> import jax.numpy as jnp, neurostate as ns
+    >>> total = ns.StateRef(jnp.zeros(3))
+    >>> def add(x):
+    ...     total.value = total.value + x
+    ...     return 2 * x
+    >>> print(ns.transform.vmap(add, in_states=total)(jnp.arange(3.0)), total.value)
+    [0. 2. 4.] [0. 1. 2.]
+    """
+    if fn is None:
+        return functools.partial(
+            vmap,
+            in_axes=in_axes,
+            out_axes=out_axes,
+            axis_name=axis_name,
+            axis_size=axis_size,
+            spmd_axis_name=spmd_axis_name,
+            in_states=in_states,
+            out_states=out_states,
+        )
+    if not callable(fn):
+        raise TypeError(_errors.not_callable("vmap", fn))
+    entering = as_axes(in_states, "in_states")
+    leaving = entering | as_axes(out_states, "out_states")
+    options = {"axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
+
+    @functools.wraps(fn)
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        axes = _argument_axes(in_axes, args)
+        size = _batch_size(args, axes, kwargs, axis_size, entering)
+
+        def run(args: Any, kwargs: Any) -> Any:
+            frame = VmapFrame(size, entering, leaving)
+            return _vmap(fn, args, kwargs, axes, out_axes, frame, options)
+
+        return _staging.run("vmap", run, args, kwargs)
+
+    return mapped
+
+
+def _vmap(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    in_axes: tuple[Any, ...],
+    out_axes: Any,
+    frame: VmapFrame,
+    options: dict[str, Any],
+) -> Any:
+    results: list[Any] = []
+    structured = not (out_axes is None or isinstance(out_axes, int))
+
+    def lane(index: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        frame.lane = index
+        with frame.running():
+            out = fn(*map(unpack, args), **{name: unpack(arg) for name, arg in kwargs.items()})
+            check_output(flatten(out)[1], "vmap")
+            results.extend(frame.results())
+        return out if structured else pack(out)
+
+    mapped = jax.vmap(lane, in_axes=(0, in_axes, 0), out_axes=out_axes, axis_size=frame.size, **options)
+    packed_args = tuple(map(pack_argument, args))
+    packed_kwargs = {name: pack_argument(arg) for name, arg in kwargs.items()}
+    out = mapped(jnp.arange(frame.size), packed_args, packed_kwargs)
+    values = [
+        ref.after_lanes(frame.outer_keys[ref]) if value is None else frame.place(*value) for ref, value, _ in results
+    ]
+    commit([ref for ref, _, _ in results], values, born=[ref for ref, _, is_born in results if is_born])
+    return unpack(out)
+
+
+def _argument_axes(in_axes: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One entry of `in_axes` for each argument."""
+    if isinstance(in_axes, list | tuple):
+        if len(in_axes) != len(args):
+            raise ValueError(
+                f"`vmap` got in_axes for {len(in_axes)} arguments, but was called with {len(args)}. "
+                "Give one entry for each positional argument (keyword arguments are mapped over axis 0)."
+            )
+        return tuple(in_axes)
+    return (in_axes,) * len(args)
+
+
+def _batch_size(
+    args: tuple[Any, ...], axes: tuple[Any, ...], kwargs: dict[str, Any], axis_size: int | None, states: Axes
+) -> int:
+    sizes: dict[str, int] = {} if axis_size is None else {"axis_size": axis_size}
+
+    def add(name: str, axis: Any, subtree: Any) -> None:
+        for path, leaf in jax.tree_util.tree_leaves_with_path(subtree):
+            if axis is None or not is_array(leaf):
+                continue
+            shape, where = jnp.shape(leaf), name + jax.tree_util.keystr(path)
+            if not -len(shape) <= axis < len(shape):
+                raise ValueError(f"`vmap` maps axis {axis} of {where}, whose shape is {shape}. Pass in_axes=None for it.")
+            sizes[where] = shape[axis]
+
+    for k, (arg, axis) in enumerate(zip(args, axes, strict=True)):
+        jax.tree.map(functools.partial(add, f"argument {k}"), axis, arg, is_leaf=lambda x: x is None)
+    for name, arg in kwargs.items():
+        add(f"argument {name}", 0, arg)
+    if not sizes:
+        for ref, axis in states.refs.items():
+            for leaf in leaves_of(pack(ref.peek())):
+                sizes[path_of(ref)] = jnp.shape(leaf)[axis]
+    if not sizes:
+        raise ValueError(_errors.no_batch_size("vmap"))
+    if len(set(sizes.values())) > 1:
+        raise ValueError(_errors.batch_sizes("vmap", sizes))
+    return next(iter(sizes.values()))
+
+
+def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
+    """Calls `f` on each slice of `xs`: one after the other, or `batch_size` at a time.
+
+    **Arguments:**
+
+    - `f`: A function of one slice of each of `xs`. It may read references and make new ones.
+    - `xs`: Pytrees of arrays with the same leading axis.
+    - `batch_size`: How many slices [`neurostate.transform.vmap`][] takes at once; its rules for
+      references hold then. Without it, `map` is [`neurostate.transform.for_loop`][]. Memory is
+      bounded by one batch; what does not fill a batch is done at the end.
+
+    **Returns:** The outputs, each with a leading axis.
+
+    **Raises:** as `vmap` and `for_loop`; `ValueError` for a `batch_size` below 1.
+
+    >>> import jax.numpy as jnp, neurostate as ns
+    >>> print(ns.transform.map(lambda x: x * x, jnp.arange(5.0), batch_size=2))
+    [ 0.  1.  4.  9. 16.]
+    """
+    if not callable(f):
+        raise TypeError(_errors.not_callable("map", f))
+    if batch_size is None:
+        return for_loop(f, *xs)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"The batch_size of `map` must be an int of at least 1, got {batch_size!r}.")
+    axes = _argument_axes(0, xs)
+    count = _batch_size(xs, axes, {}, None, Axes())
+    full = count // batch_size
+    mapped = vmap(f)
+
+    def run(*xs: Any) -> Any:
+        head = jax.tree.map(lambda x: x[: full * batch_size].reshape(full, batch_size, *x.shape[1:]), xs)
+        parts = []
+        if full:
+            out = for_loop(mapped, *head)
+            parts.append(jax.tree.map(lambda x: x.reshape(full * batch_size, *x.shape[2:]), out))
+        if count % batch_size or not full:
+            parts.append(mapped(*jax.tree.map(lambda x: x[full * batch_size :], xs)))
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts) if len(parts) > 1 else parts[0]
+
+    return _staging.run("map", run, *jax.tree.map(jnp.asarray, xs))
