@@ -278,6 +278,25 @@ def test_parameters_act_on_the_derivative_alone(name, data):
             np.testing.assert_allclose(getattr(second, key), expected, rtol=1e-6, atol=atol)
 
 
+def test_singular_points_of_the_branch_not_taken():
+    spk_fun = surrogate.S2NN(epsilon=0.0)
+    x = np.full(NUM, -1.0)
+    with x64():
+        slope = _logistic_slope(-1.0, 4.0)
+        np.testing.assert_allclose(first_derivatives(spk_fun, x)[0], np.full(NUM, slope), rtol=1e-12)
+        expected = np.full(NUM, 4.0 * slope * np.tanh(2.0))
+        np.testing.assert_allclose(second_derivatives(spk_fun, x)[0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("x", [-0.2, 0.3])
+def test_second_derivative_counts_the_spike_as_a_function_of_x(x):
+    """The second derivative of `s**2` is `2 * g**2 + 2 * s * g'`, of which only the last term vanishes at `s = 0`."""
+    with x64():
+        found = jax.grad(jax.grad(lambda x: surrogate.SlayerGrad(2.0)(x) ** 2))(x)
+    slope = np.exp(-2 * np.abs(x))
+    np.testing.assert_allclose(found, 2 * slope**2 + 2 * (x >= 0) * -2 * np.sign(x) * slope, rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["ReluGrad", "Sigmoid"])
 def test_scan(name):
     x = np.linspace(-2, 2, NUM, dtype=np.float32)

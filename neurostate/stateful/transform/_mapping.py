@@ -89,7 +89,7 @@ class VmapFrame(Frame):
                 found[:] = list(zip(whole, in_batched, strict=True))
             return whole, tuple(in_batched)
 
-        look(*map(jnp.asarray, leaves))
+        look(*[jnp.asarray(leaf) for leaf in leaves])
         return found
 
     def results(self) -> list[tuple[Any, Any, bool]]:
@@ -205,13 +205,13 @@ def _vmap(
     def lane(index: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         frame.lane = index
         with frame.running():
-            out = fn(*map(unpack, args), **{name: unpack(arg) for name, arg in kwargs.items()})
+            out = fn(*[unpack(arg) for arg in args], **{name: unpack(arg) for name, arg in kwargs.items()})
             check_output(flatten(out)[1], "vmap")
             results.extend(frame.results())
         return out if structured else pack(out)
 
     mapped = jax.vmap(lane, in_axes=(0, in_axes, 0), out_axes=out_axes, axis_size=frame.size, **options)
-    packed_args = tuple(map(pack_argument, args))
+    packed_args = tuple(pack_argument(arg) for arg in args)
     packed_kwargs = {name: pack_argument(arg) for name, arg in kwargs.items()}
     out = mapped(jnp.arange(frame.size), packed_args, packed_kwargs)
     values = [
