@@ -27,12 +27,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 @pytest.fixture(autouse=True)
 def restored_environment() -> Iterator[None]:
     """What a test sets in `environ`, and JAX's 64-bit switch, is undone after it."""
-    import neurostate
+    from neurostate import environ
 
-    environ = getattr(neurostate, "environ", None)
-    if environ is None:
-        yield
-        return
     before = environ.all()
     x64_before = jax.config.jax_enable_x64
     yield

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "neurostate"
 
 # The layers, from the lowest up: a file imports from its own layer and from those below it.
 LAYERS = (
-    {"_custom_types", "_errors"},
+    {"_custom_types", "_errors", "typing"},
     {"_units", "_parameters", "_progress", "surrogate", "init", "integrate"},
     {"neuron", "synapse", "connect", "plasticity", "readout", "encode"},
     {"network"},

@@ -274,7 +274,7 @@ def test_a_users_own_initialiser():
 
 
 RANDOM = [x for x, _ in DISTRIBUTIONS] + [x for x, *_ in FANS]
-RANDOM += [init.Orthogonal(), init.Mixture([init.Normal(0.0, 1.0), 2.0]), init.Conditional(lambda i: i < 3, RANDOM[0], 2)]
+RANDOM += [init.Mixture([init.Normal(0.0, 1.0), 2.0]), init.Conditional(lambda i: i < 3, RANDOM[0], 2)]
 RANDOM += [init.Scaled(RANDOM[0], 2.0), RANDOM[1].clip(-65.0), RANDOM[1] | jnp.exp]
 
 
@@ -438,7 +438,7 @@ def test_gradients_reach_the_parameters_of_a_distribution():
     np.testing.assert_allclose([d_mean, d_std], [5.0, noise.sum()], rtol=1e-6)
 
 
-@pytest.mark.parametrize("initialiser", [init.Normal(0.0 * u.mV, 1.0 * u.mV) | (lambda x: 2 * x), init.Orthogonal()])
+@pytest.mark.parametrize("initialiser", [init.Normal(0.0 * u.mV, 1.0 * u.mV) | (lambda x: 2 * x), init.KaimingNormal()])
 def test_works_under_jit_and_vmap_unwrapped(initialiser):
     traces = []
 

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import jax.numpy as jnp
+
 from .. import _errors
 from .._errors import StateConflictError, TraceContextError
 from . import _tracing
-from ._values import Missing, fresh, leaves_of, pack, repack, struct_of, unpack
+from ._values import Missing, leaves_of, mark_for, pack, repack, struct_of, unpack
 
 
 class _Stack(threading.local):
@@ -208,7 +210,7 @@ class StagedFrame(Frame):
     """The frame of a function that is traced into a program: each value on entry is marked.
 
     The marks are array objects of their own, which turn up among the constants of the traced
-    program. `strong` drops weak types, as loops need for what they carry. `keeps_births` lets
+    program; `marks` has those of each reference. `strong` drops weak types, as loops need for what they carry. `keeps_births` lets
     references that are born inside come out with their value.
     """
 
@@ -216,12 +218,18 @@ class StagedFrame(Frame):
         super().__init__(kind)
         self.strong = strong
         self.keeps_births = keeps_births
-        self.outside = self.trace
+        self.marks: dict[Any, list[Any]] = {}
 
     def enter(self, ref: Any, outer: Any) -> Any:
-        trace = self.outside if self.parent is None else self.parent.trace
         strong = self.strong and not getattr(ref, "read_only", False)
-        return repack(struct_of(outer), [fresh(leaf, trace, strong) for leaf in leaves_of(outer)])
+        return repack(struct_of(outer), [self._stage(ref, mark_for(leaf, strong)) for leaf in leaves_of(outer)])
+
+    def _stage(self, ref: Any, mark: Any) -> Any:
+        # The copy makes it a tracer: a concrete array would let `float(ref.value)` bake a constant in.
+        with _tracing.inside(self.trace):
+            staged = jnp.copy(mark)
+        self.marks.setdefault(ref, []).append(mark)
+        return staged
 
 
 def check_eager(ref: Any, writing: bool) -> None:

@@ -95,11 +95,10 @@ def trace(fn: Callable[..., Any], avals: Sequence[Any], frame: StagedFrame) -> t
     entered = [(ref, slot) for ref, slot in frame.slots.items() if slot.entry is not None]
     entered.sort(key=lambda item: not item[1].written)
     born = len(frame.born) if frame.keeps_births else 0
-    marks = {id(leaf): k for k, leaf in enumerate(leaf for _, slot in entered for leaf in leaves_of(slot.entry))}
-    places = tuple((place, marks[id(const)]) for place, const in enumerate(closed.consts) if id(const) in marks)
-    consts = tuple(None if id(const) in marks else const for const in closed.consts)
+    marks = [mark for ref, _ in entered for mark in frame.marks.get(ref, ())]
+    jaxpr, consts, places = _without_marks(closed, {id(mark): k for k, mark in enumerate(marks)})
     program = Program(
-        jaxpr=without_dead_copies(closed.jaxpr),
+        jaxpr=jaxpr,
         consts=consts,
         places=places,
         inputs=tuple(ref for ref, _ in entered),
@@ -116,11 +115,23 @@ def trace(fn: Callable[..., Any], avals: Sequence[Any], frame: StagedFrame) -> t
     return program, [slot.outer for _, slot in entered]
 
 
-def without_dead_copies(jaxpr: Any) -> Any:
-    """Drops the copies that marked a value for an inner program and that nothing uses now."""
-    used = {id(v) for eqn in jaxpr.eqns for v in eqn.invars} | {id(v) for v in jaxpr.outvars}
-    live = [eqn for eqn in jaxpr.eqns if eqn.primitive.name != "copy" or id(eqn.outvars[0]) in used]
-    return jaxpr if len(live) == len(jaxpr.eqns) else jaxpr.replace(eqns=live)
+def _without_marks(closed: Any, marks: dict[int, int]) -> tuple[Any, tuple[Any, ...], tuple[tuple[int, int], ...]]:
+    """The program with its marks as plain inputs: `(jaxpr, constants, ((place, number of mark), ...))`.
+
+    Each mark is a constant that only one copy uses; the copy goes, and its result becomes the constant.
+    """
+    jaxpr, consts, marked = closed.jaxpr, list(closed.consts), []
+    copies = {id(eqn.invars[0]): eqn for eqn in jaxpr.eqns if eqn.primitive.name == "copy"}
+    constvars, dropped = list(jaxpr.constvars), set()
+    for place, const in enumerate(consts):
+        if id(const) in marks:
+            copied = copies[id(constvars[place])]
+            constvars[place] = copied.outvars[0]
+            dropped.add(id(copied))
+            marked.append((place, marks[id(const)]))
+            consts[place] = None
+    eqns = [eqn for eqn in jaxpr.eqns if id(eqn) not in dropped]
+    return jaxpr.replace(constvars=constvars, eqns=eqns), tuple(consts), tuple(marked)
 
 
 def check_output(struct: Struct, kind: str) -> None:

@@ -52,9 +52,8 @@ class Pure:
     def _program(self, given: dict[Any, Any], args: Any, kwargs: Any) -> tuple[Program, list[Any]]:
         packed = (tuple(map(pack_argument, args)), {name: pack_argument(arg) for name, arg in kwargs.items()})
         leaves, treedef = jax.tree.flatten(packed)
-        avals = [tuple(map(aval, leaves_of(value))) for value in given.values()]
-        key = (treedef, tuple(map(aval, leaves)), tuple(avals), tuple(map(struct_of, given.values())))
-        for program in self._programs.get(key, []):
+        arguments = (treedef, tuple(map(aval, leaves)))
+        for program in self._programs.get((arguments, _signature(given)), []):
             if environ.holds(program.statics):
                 environ.note(program.statics)
                 return program, leaves
@@ -68,7 +67,8 @@ class Pure:
         frame.check_births(_errors.INIT_BEFORE)
         self._name(program, dict(zip(program.inputs, values, strict=True)), frame, args)
         if not program.captures_tracer:
-            self._programs.setdefault(key, []).append(program)
+            given = given or {ref: pack(self.first[path]) for path, ref in self.refs.items()}
+            self._programs.setdefault((arguments, _signature(given)), []).append(program)
         return program, leaves
 
     def _name(self, program: Program, values: dict[Any, Any], frame: StagedFrame, args: Any) -> None:
@@ -98,6 +98,10 @@ class Pure:
     def collect(self) -> dict[str, Any]:
         """The values that the references have now, as a state."""
         return {path: ref.value for path, ref in self.refs.items()}
+
+
+def _signature(given: dict[Any, Any]) -> Any:
+    return tuple((tuple(map(aval, leaves_of(value))), struct_of(value)) for value in given.values())
 
 
 def functionalize(fn: Callable[..., Any], *example_args: Any, **example_kwargs: Any) -> tuple[Pure, dict[str, Any]]:
@@ -132,7 +136,6 @@ def functionalize(fn: Callable[..., Any], *example_args: Any, **example_kwargs: 
         raise TypeError(_errors.not_callable("functionalize", fn))
     pure = Pure(fn)
     pure._program({}, example_args, example_kwargs)
-    pure._programs.clear()
     return pure, pure.first
 
 

@@ -187,29 +187,34 @@ def rescale(carried: Any, like: Any) -> Any:
     return pack(join_quantity(to_plain(unpack(carried), unit, "value"), unit))
 
 
-def fresh(leaf: Any, trace: Any, strong: bool = False) -> Any:
-    """The same array as an object of its own, so that its identity marks it in a traced program.
+def mark_for(leaf: Any, strong: bool = False) -> Any:
+    """A concrete array like `leaf`, an object of its own, whose identity marks it in a traced program.
 
-    `trace` is the trace in which a tracer lives. A concrete array shares its buffers with the
-    original. With `strong`, the weak type of a Python number is dropped.
+    Its value does not count. With `strong`, the weak type of a Python number is dropped. A concrete
+    array shares its buffers with the original; for a tracer they hold zeros.
     """
-    if isinstance(leaf, jax.core.Tracer):
-        with _tracing.inside(trace):
-            return jnp.array(leaf, dtype=leaf.dtype) if strong and _is_weak(leaf) else jnp.copy(leaf)
-    if isinstance(leaf, jax.Array):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            rewrap = jax.random.wrap_key_data
-            return _tracing.run_now(lambda: rewrap(jax.random.key_data(leaf), impl=jax.random.key_impl(leaf)))
-        if _is_weak(leaf):
-            return _tracing.run_now(lambda: jnp.array(leaf, dtype=leaf.dtype) if strong else jnp.copy(leaf))
+    return _tracing.run_now(lambda: _mark_for(leaf, strong))
+
+
+def _mark_for(leaf: Any, strong: bool) -> Any:
+    shape, dtype = jnp.shape(leaf), jax.typeof(leaf).dtype
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.core.Tracer):
+            data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(shape, dtype))
+            data = jnp.zeros(data.shape, data.dtype)
+        else:
+            data = jax.random.key_data(leaf)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    if _is_weak(leaf) and not strong:
+        return jnp.broadcast_to(jnp.asarray(np.zeros((), dtype).item()), shape)
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and not _is_weak(leaf):
         shards = [shard.data for shard in leaf.addressable_shards]
         return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, shards)
-    converted = _tracing.run_now(lambda: jnp.asarray(leaf))
-    return fresh(converted, trace, strong) if strong or isinstance(leaf, np.ndarray) else converted
+    return jnp.zeros(shape, dtype)
 
 
 def _is_weak(leaf: Any) -> bool:
-    return getattr(leaf, "weak_type", False)
+    return getattr(jax.typeof(leaf), "weak_type", False)
 
 
 def aval(leaf: Any) -> tuple[Any, ...]:
