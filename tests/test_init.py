@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from neurostate import init
+from neurostate._custom_types import as_shape
 from neurostate._errors import UnitError
 
 from .helpers import x64
@@ -227,8 +228,8 @@ def test_scaled_clipped_and_functions():
     assert init.Constant(4.0).apply(jnp.sqrt)(1).tolist() == [2.0]
     with pytest.raises(UnitError, match="`min_val` is a plain number, `base_dist` is in mV"):
         normal.clip(0.0)(3, key=KEY)
-    with pytest.raises(TypeError, match="an initialiser takes a size|An initialiser takes a size"):
-        normal | normal
+    with pytest.raises(TypeError, match="An initialiser takes a size"):
+        normal.apply(normal)
     with pytest.raises(ValueError, match="needs an initialiser"):
         init.Compose()
 
@@ -260,6 +261,7 @@ class Ramp(init.Initialization):
     top: float
 
     def __call__(self, size, key=None, **kwargs):
+        size = as_shape(size)
         noise = 0.0 if key is None else jax.random.uniform(key, size)
         return jnp.broadcast_to(jnp.linspace(0.0, self.top, size[-1]), size) + noise
 
@@ -470,14 +472,14 @@ def test_works_under_jit_and_vmap_unwrapped(initialiser):
         (init.TruncatedNormal(0.0, 1.0, high=2.0), "TruncatedNormal(mean=0.0, std=1.0, high=2.0)"),
         (init.KaimingNormal(), "KaimingNormal(scale=2.0)"),
         (init.KaimingNormal(mode="fan_out", unit=u.nS), "KaimingNormal(scale=2.0 * nsiemens, mode='fan_out')"),
-        (2 * init.Normal(0.0, 1.0) + 1.0, "((Normal(mean=0.0, std=1.0) * 2.0) + 1.0)"),
+        (2 * init.Normal(0.0, 1.0) + 1.0, "((2.0 * Normal(mean=0.0, std=1.0)) + 1.0)"),
         (init.ZeroInit() + 1.0 * u.mV, "(ZeroInit() + (1.0 * mvolt))"),
         (init.Constant(1.0) * 2.0, "(Constant(value=1.0) * 2.0)"),
         (init.ZeroInit() | jnp.exp, "Compose(ZeroInit(), exp)"),
     ],
 )
 def test_repr(initialiser, text):
-    assert repr(initialiser).replace("(2.0 * Normal(mean=0.0, std=1.0))", "(Normal(mean=0.0, std=1.0) * 2.0)") == text
+    assert repr(initialiser) == text
 
 
 def test_signatures_are_those_that_code_in_the_field_uses():
@@ -582,7 +584,7 @@ def test_param_draws():
 
 
 def test_param_errors():
-    with pytest.raises(ValueError, match=r"shape \(2,\), which does not broadcast to \(3,\).*\nGive a scalar, an array"):
+    with pytest.raises(ValueError, match=r"shape \(2,\), which does not broadcast to \(3,\).*\nGive a scalar"):
         init.param(np.ones(2), 3)
     with pytest.raises(ValueError, match=r"shape \(5, 3\), which does not broadcast to \(3,\)"):
         init.param(np.ones((5, 3)) * u.mV, 3)
@@ -625,7 +627,7 @@ def test_param_takes_references():
 
     with pytest.raises(TypeError, match="`param` needs"):
         init.param(Reference(1.0), 3)
-    init._set_reference_type(Reference)
+    previous = init._set_reference_type(Reference)
     try:
         reference = Reference(jnp.ones(3))
         assert init.param(reference, 3) is reference and reference.value.shape == (3,)
@@ -633,4 +635,4 @@ def test_param_takes_references():
         with pytest.raises(ValueError, match="does not broadcast"):
             init.param(Reference(jnp.ones(2)), 3)
     finally:
-        init._set_reference_type(None)
+        init._set_reference_type(previous)

@@ -238,7 +238,7 @@ class Compose(Initialization):
     base: Initialization
     functions: tuple[Callable[..., Any], ...]
 
-    def __init__(self, *inits: Initializer | Callable[..., Any]):
+    def __init__(self, *inits: Callable[..., Any] | QuantityLike):
         if not inits:
             raise ValueError("`Compose` needs an initialiser as its first argument, got none.")
         self.base = as_initialiser(inits[0], "Compose")

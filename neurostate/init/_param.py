@@ -28,10 +28,14 @@ _MSG_TYPE: Final = (
 _reference_type: type | None = None
 
 
-def _set_reference_type(cls: type | None) -> None:
-    """Tells `param` about mutable references that hold a value in `.value`, so that it takes them too."""
+def _set_reference_type(cls: type | None) -> type | None:
+    """Tells `param` about mutable references that hold a value in `.value`, so that it takes them too.
+
+    **Returns:** The type that was set before, so that it can be put back.
+    """
     global _reference_type
-    _reference_type = cls
+    previous, _reference_type = _reference_type, cls
+    return previous
 
 
 def param(

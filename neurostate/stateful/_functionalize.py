@@ -57,7 +57,7 @@ class Program:
         consts = list(self.consts)
         for place, k in self.places:
             consts[place] = leaves[k]
-        results = eval_jaxpr(self.jaxpr, consts, *args)
+        results = eval_jaxpr(self.jaxpr, (), *consts, *args)
         out, rest = results[: self.out_count], results[self.out_count :]
         return out, self.pack_writes(rest)
 
@@ -116,7 +116,9 @@ def trace(fn: Callable[..., Any], avals: Sequence[Any], frame: StagedFrame) -> t
 
 
 def _without_marks(closed: Any, marks: dict[int, int]) -> tuple[Any, tuple[Any, ...], tuple[tuple[int, int], ...]]:
-    """The program with its marks as plain inputs: `(jaxpr, constants, ((place, number of mark), ...))`.
+    """The program, its constants, and which of them are marks, as pairs of place and number of the mark.
+
+    The constants are the first arguments of the program.
 
     Each mark is a constant that only one copy uses; the copy goes, and its result becomes the constant.
     """
@@ -131,7 +133,8 @@ def _without_marks(closed: Any, marks: dict[int, int]) -> tuple[Any, tuple[Any, 
             marked.append((place, marks[id(const)]))
             consts[place] = None
     eqns = [eqn for eqn in jaxpr.eqns if id(eqn) not in dropped]
-    return jaxpr.replace(constvars=constvars, eqns=eqns), tuple(consts), tuple(marked)
+    jaxpr = jaxpr.replace(constvars=[], invars=[*constvars, *jaxpr.invars], eqns=eqns)
+    return jaxpr, tuple(consts), tuple(marked)
 
 
 def check_output(struct: Struct, kind: str) -> None:

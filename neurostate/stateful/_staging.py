@@ -56,7 +56,7 @@ def _compiled(program: Program, values: list[Any], args: list[Any]) -> tuple[lis
     compiled = _cache.pop(key, None) if key is not None else None
     if compiled is None:
         jaxpr = program.jaxpr
-        compiled = jax.jit(lambda consts, args: eval_jaxpr(jaxpr, consts, *args))
+        compiled = jax.jit(lambda consts, args: eval_jaxpr(jaxpr, (), *consts, *args))
     results = compiled(consts, args)
     if key is not None:
         _cache[key] = compiled

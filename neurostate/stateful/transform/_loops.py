@@ -240,8 +240,8 @@ def _promote(kind: str, program: Program, state: list[Any], init: list[Any]) -> 
     names = [path_of(ref) for ref in program.writes for _ in range(program.write_counts[program.writes.index(ref)])]
     names += [f"the carry's leaf {k}" for k in range(len(init))]
     places = {k: place for place, k in program.places}
-    variables = [program.jaxpr.constvars[places[k]] if k in places else None for k in range(len(state))]
-    variables += program.jaxpr.invars[: len(init)]
+    variables = [program.jaxpr.invars[places[k]] for k in range(len(state))]
+    variables += program.jaxpr.invars[len(program.consts) :][: len(init)]
     started = []
     for name, leaf, variable, out in zip(names, [*state, *init], variables, wanted, strict=True):
         leaf = jnp.asarray(leaf)
