@@ -110,7 +110,9 @@ class BoundBar(eqx.Module):
     freq: int = eqx.field(static=True)
     describe: Describe | None = eqx.field(static=True)
 
-    def tick(self, i: ArrayLike, carry: PyTree = None, y: PyTree = None, *, stride: int = 1) -> None:
+    def tick(
+        self, i: ArrayLike, carry: PyTree = None, y: PyTree = None, *, stride: int = 1, wait: bool = False
+    ) -> None:
         """Tells the bar that iteration `i` is done. Called in the body of the loop.
 
         `i` counts from 0 and must not be batched. A body inside `jax.checkpoint` runs again in the backward
@@ -121,6 +123,8 @@ class BoundBar(eqx.Module):
         - `i`: The index of the iteration.
         - `carry`, `y`: What the description may use.
         - `stride`: The number of iterations since the last tick.
+        - `wait`: Whether to wait for `carry`. Within the body of a loop, ticks are in order anyway; outside,
+            nothing else keeps the compiler from reporting the end of a loop before its start.
         """
         values: Mapping[str, Any] = {}
         if self.describe is not None:
@@ -128,7 +132,9 @@ class BoundBar(eqx.Module):
             if not isinstance(values, Mapping):
                 raise TypeError(f"The function in `desc` must return a dictionary, got {values!r}.")
         values = jax.tree.map(jax.lax.stop_gradient, dict(values))
-        _tick(self.number, i, values, n=self.n, freq=self.freq, stride=stride)
+        # The callback gets a number of each array, since a barrier does not outlive all of XLA's passes.
+        awaited = [_first_number(leaf) for leaf in jax.tree.leaves(carry) if wait and _has_numbers(leaf)]
+        _tick(self.number, i, values, awaited, n=self.n, freq=self.freq, stride=stride)
 
 
 def as_progress_bar(progress: ProgressBar | bool | int | str | None, name: str = "progress") -> ProgressBar | None:
@@ -150,17 +156,19 @@ def as_progress_bar(progress: ProgressBar | bool | int | str | None, name: str =
 
 
 @functools.partial(jax.jit, static_argnames=("n", "freq", "stride"))
-def _tick(number: Array, i: Array, values: dict[str, Any], *, n: int, freq: int, stride: int) -> None:
+def _tick(
+    number: Array, i: Array, values: dict[str, Any], awaited: list[Array], *, n: int, freq: int, stride: int
+) -> None:
     # A compiled function of the module, so that every loop gets the very same program for its tick.
     done = i + 1
     first = done <= stride
     due = first | (done // freq > (done - stride) // freq) | (done == n)
-    jax.lax.cond(due, lambda: _send(number, done, jnp.int32(n), first, values), lambda: None)
+    jax.lax.cond(due, lambda: _send(number, done, jnp.int32(n), first, values, awaited), lambda: None)
 
 
 @jax.custom_batching.custom_vmap
-def _send(number: Array, done: Array, total: Array, first: Array, values: dict[str, Any]) -> None:
-    jax.debug.callback(_receive, number, done, total, first, values)
+def _send(number: Array, done: Array, total: Array, first: Array, values: dict[str, Any], awaited: list[Array]) -> None:
+    jax.debug.callback(_receive, number, done, total, first, values, awaited)
 
 
 @_send.def_vmap
@@ -169,6 +177,14 @@ def _send_once(axis_size: int, in_batched: list[Any], *args: Any) -> tuple[None,
     first = jax.tree.map(lambda x, batched: x[0] if batched else x, args, tuple(in_batched))
     _send(*first)
     return None, None
+
+
+def _has_numbers(x: Any) -> bool:
+    return eqx.is_array(x) and x.size > 0 and not jnp.issubdtype(x.dtype, jax.dtypes.extended)
+
+
+def _first_number(x: Array) -> Array:
+    return jax.lax.stop_gradient(x).reshape(-1)[0]
 
 
 # On the host
@@ -217,9 +233,15 @@ def _register(bar: _Bar) -> int:
 
 
 def _receive(
-    number: np.ndarray, done: np.ndarray, total: np.ndarray, first: np.ndarray, values: dict[str, Any]
+    number: np.ndarray,
+    done: np.ndarray,
+    total: np.ndarray,
+    first: np.ndarray,
+    values: dict[str, Any],
+    awaited: list[np.ndarray],
 ) -> None:
     """Redraws a bar: the one callback of all loops."""
+    del awaited
     with _lock:
         key = int(np.asarray(number)[0])
         # A program may outlive the description of its bar, and then shows a plain one.

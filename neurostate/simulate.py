@@ -191,7 +191,7 @@ def _run(
     state, (outputs, records) = _scan(block, state, blocks, segment=outer, bar=bar)
     if split < num_steps:
         rest = jax.tree.map(lambda x: x[split:], xs)
-        state, _ = scan(lambda s, x: (step(s, x)[0], None), state, rest, segment=segment, bar=bar)
+        (state, _), _ = scan(keep_last, (state, blank), rest, segment=segment, bar=bar)
     return outputs, state, records
 
 
@@ -213,7 +213,7 @@ def _scan(
         carry, ys = jax.checkpoint(run, prevent_cse=prevent_cse)(carry, xs)
         if bar is not None:
             index = xs[0].reshape(-1)
-            bar.tick(index[-1], carry, _row(ys, -1), stride=index.size)
+            bar.tick(index[-1], carry, _row(ys, -1), stride=index.size, wait=True)
         return carry, ys
 
     length = _num_steps(xs)

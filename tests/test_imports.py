@@ -24,7 +24,7 @@ LAYERS = (
     {"network"},
     {"simulate", "train", "nir", "snapshot", "plot", "testing"},
     {"stateful"},
-    {"__init__", "__main__"},
+    {"__init__", "__main__", "_demo"},
 )
 FACADE = len(LAYERS) - 2
 

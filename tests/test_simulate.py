@@ -59,7 +59,7 @@ def test_the_bits_of_a_scan_over_the_step(batch, wide):
     with x64(wide):
         cell = make_cell()
         currents = jnp.asarray(np.broadcast_to(CURRENTS[:, *([None] * len(batch))], (T, *batch, N)))
-        for drive in (currents, currents * u.mA, 1000 * currents * u.uA):
+        for drive in (currents, 1000 * currents * u.uA):
             sol = simulate(cell, drive, dt=0.5 * u.ms)
             step = functools.partial(cell.step, dt=0.5 * u.ms)
             state, spikes = jax.lax.scan(step, cell.init_state(batch), drive)
@@ -206,7 +206,7 @@ def test_checkpointing_changes_nothing_but_memory(every):
         cell = make_cell()
         run = eqx.filter_jit(eqx.filter_value_and_grad(loss))
         expected = run(cell, CURRENTS, None)
-        for checkpoint in (True, 1, 4, 22, 23, 100, False):
+        for checkpoint in (True, 1, 22) if every == 1 else (True, 2):
             value, gradient = run(cell, CURRENTS, checkpoint)
             np.testing.assert_allclose(value, expected[0], rtol=1e-12)
             for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected[1])):
@@ -238,17 +238,15 @@ def test_unroll():
 
 def test_each_step_gets_its_own_key():
     key = jax.random.key(7)
+    draw = jax.jit(jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), (N,))))
+    walks = 1.0 + np.cumsum(draw(jnp.arange(T)), axis=0)
+    traces = []
     for every, checkpoint in ((1, None), (4, None), (4, 5)):
-        traces = []
-        walk = Walk(traces)
-        start = jnp.ones(N)
-        sol = simulate(walk, 0 * CURRENTS, dt=0.5, state=start, key=key, every=every, checkpoint=checkpoint)
-        noise = jnp.stack([jax.random.normal(jax.random.fold_in(key, i), (N,)) for i in range(T)])
-        np.testing.assert_allclose(sol.state, start + noise.sum(0), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(
-            sol.outputs["twice"], 2 * (start + jnp.cumsum(noise, 0))[every - 1 :: every], rtol=1e-4, atol=1e-5
-        )
-        assert all(traces)
+        options = {"key": key, "every": every, "checkpoint": checkpoint}
+        sol = simulate(Walk(traces), 0 * CURRENTS, dt=0.5, state=jnp.ones(N), **options)
+        np.testing.assert_allclose(sol.state, walks[-1], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(sol.outputs["twice"], 2 * walks[every - 1 :: every], rtol=1e-4, atol=1e-5)
+    assert all(traces)
     traces.clear()
     simulate(Walk(traces, scale=9.0, in_size=(2, 2)), CURRENTS.reshape(T, 2, 2), dt=0.5)
     assert not any(traces)

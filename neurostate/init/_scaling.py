@@ -210,9 +210,7 @@ class XavierUniform(FanScaled):
     out_axis: int = eqx.field(static=True)
     _quantities: ClassVar[tuple[str, ...]] = ("scale",)
 
-    def __init__(
-        self, scale: QuantityLike = 1.0, unit: Unit | None = None, in_axis: int = -2, out_axis: int = -1
-    ):
+    def __init__(self, scale: QuantityLike = 1.0, unit: Unit | None = None, in_axis: int = -2, out_axis: int = -1):
         self.unit, self.scale = _unit_and_scale("XavierUniform", unit, scale)
         self.in_axis, self.out_axis = in_axis, out_axis
 
@@ -237,9 +235,7 @@ class XavierNormal(FanScaled):
     out_axis: int = eqx.field(static=True)
     _quantities: ClassVar[tuple[str, ...]] = ("scale",)
 
-    def __init__(
-        self, scale: QuantityLike = 1.0, unit: Unit | None = None, in_axis: int = -2, out_axis: int = -1
-    ):
+    def __init__(self, scale: QuantityLike = 1.0, unit: Unit | None = None, in_axis: int = -2, out_axis: int = -1):
         self.unit, self.scale = _unit_and_scale("XavierNormal", unit, scale)
         self.in_axis, self.out_axis = in_axis, out_axis
 
@@ -264,9 +260,7 @@ class LecunUniform(FanScaled):
     out_axis: int = eqx.field(static=True)
     _quantities: ClassVar[tuple[str, ...]] = ("scale",)
 
-    def __init__(
-        self, scale: QuantityLike = 1.0, unit: Unit | None = None, in_axis: int = -2, out_axis: int = -1
-    ):
+    def __init__(self, scale: QuantityLike = 1.0, unit: Unit | None = None, in_axis: int = -2, out_axis: int = -1):
         self.unit, self.scale = _unit_and_scale("LecunUniform", unit, scale)
         self.in_axis, self.out_axis = in_axis, out_axis
 
@@ -291,9 +285,7 @@ class LecunNormal(FanScaled):
     out_axis: int = eqx.field(static=True)
     _quantities: ClassVar[tuple[str, ...]] = ("scale",)
 
-    def __init__(
-        self, scale: QuantityLike = 1.0, unit: Unit | None = None, in_axis: int = -2, out_axis: int = -1
-    ):
+    def __init__(self, scale: QuantityLike = 1.0, unit: Unit | None = None, in_axis: int = -2, out_axis: int = -1):
         self.unit, self.scale = _unit_and_scale("LecunNormal", unit, scale)
         self.in_axis, self.out_axis = in_axis, out_axis
 

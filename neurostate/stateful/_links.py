@@ -70,7 +70,8 @@ class Links:
         """Whether each of them still holds the same."""
         for weak_owner, attribute, weak_held in self._links:
             owner, holder = weak_owner(), weak_held()
-            if owner is not None and holder is not None:
-                if not any(w() is owner and name == attribute for w, name in holder._owners):
-                    return False
+            if owner is None or holder is None:
+                return False
+            if not any(weak() is owner and name == attribute for weak, name in holder._owners):
+                return False
         return True

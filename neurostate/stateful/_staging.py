@@ -24,7 +24,6 @@ from ._values import aval, leaves_of, pack_argument, unpack
 
 _CAPACITY = 128
 _cache: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
-_RULES = frozenset({"jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "bwd", "fwd", "jvp", "num_consts_rules"})
 
 
 def run(kind: str, fn: Callable[..., Any], *args: Any) -> Any:
@@ -82,8 +81,8 @@ class _NoKey(Exception):
 def _jaxpr_key(jaxpr: Any) -> Any:
     """A hashable key that is equal for programs that are the same up to the names of variables.
 
-    The rules of `custom_jvp` and `custom_vjp` are left out: nothing differentiates an eager call
-    from outside. What the key holds is kept alive by it, so that no identity is used twice.
+    The rules of `custom_jvp`, `custom_vjp` and `custom_vmap` are left out: nothing differentiates or
+    maps an eager call from outside. What the key holds is kept alive by it, so that no identity is used twice.
     """
     numbers: dict[Any, int] = {}
 
@@ -97,7 +96,12 @@ def _jaxpr_key(jaxpr: Any) -> Any:
 
     parts: list[Any] = [bind(jaxpr.constvars), bind(jaxpr.invars)]
     for eqn in jaxpr.eqns:
-        params = tuple((name, _param_key(value)) for name, value in sorted(eqn.params.items()) if name not in _RULES)
+        custom = eqn.primitive.name.startswith("custom_")
+        params = tuple(
+            (name, _param_key(value))
+            for name, value in sorted(eqn.params.items())
+            if not custom or isinstance(value, ClosedJaxpr | Jaxpr | int | str)
+        )
         effects = tuple(sorted(map(str, eqn.effects)))
         context = getattr(eqn, "ctx", None)
         parts.append(

@@ -7,6 +7,7 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from operator import call
 from typing import Any
 
@@ -171,7 +172,7 @@ class Jitted:
             plan = _Plan(program, self._arguments.donate_states, self._options)
             if not program.captures_tracer:
                 self._plans.insert(0, plan)
-        plan.pending[threading.get_ident()] = program
+        plan.pending[threading.get_ident()] = replace(program, inputs=(), writes=())  # which would keep them alive
         return plan, values
 
     def _execute(self, plan: _Plan, values: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

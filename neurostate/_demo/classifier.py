@@ -1,0 +1,143 @@
+"""A spiking classifier of two layers, trained with Optax through surrogate gradients."""
+
+from __future__ import annotations
+
+import functools
+from typing import Final, NamedTuple
+
+import brainunit as u
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+import neurostate as ns
+
+from .._custom_types import Array, Float, Int, Key, PyTree
+from .digits import NUM_CLASSES, SIDE, Digits
+
+
+DT: Final = 1.0 * u.ms
+TAU: Final = 10.0 * u.ms
+NUM_STEPS: Final = 25
+NUM_HIDDEN: Final = 128
+BATCH_SIZE: Final = 32
+LEARNING_RATE: Final = 1e-2
+# Currents that make an untrained network fire; and what one output spike counts in the loss.
+PIXEL_GAIN: Final = 4.0
+SPIKE_GAIN: Final = 3.0
+LOGIT_PER_SPIKE: Final = 0.25
+
+
+class Spikes(NamedTuple):
+    """The spikes of both layers, of shape `(time, neuron)`."""
+
+    hidden: Float[Array, "time hidden"]
+    output: Float[Array, "time class"]
+
+
+class Classifier(eqx.Module):
+    """Pixels drive a layer of LIF neurons, and its spikes drive one LIF neuron for each class.
+
+    A pixel is a constant current. The class is that of the output neuron with the most spikes.
+    """
+
+    to_hidden: eqx.nn.Linear
+    hidden: ns.LIF
+    to_output: eqx.nn.Linear
+    output: ns.LIF
+
+    def __init__(self, key: Key):
+        hidden_key, output_key = jax.random.split(key)
+        cell = functools.partial(ns.LIF, tau=TAU, spk_fun=ns.surrogate.ReluGrad(width=2.0), detach_reset=True)
+        self.to_hidden = eqx.nn.Linear(SIDE * SIDE, NUM_HIDDEN, key=hidden_key)
+        self.hidden = cell(NUM_HIDDEN)
+        self.to_output = eqx.nn.Linear(NUM_HIDDEN, NUM_CLASSES, key=output_key)
+        self.output = cell(NUM_CLASSES)
+
+    def __call__(self, image: Float[Array, " pixel"]) -> Spikes:
+        current = self.to_hidden(PIXEL_GAIN * image)  # the same on every step
+
+        def step(states: tuple[ns.LIFState, ns.LIFState], _: None) -> tuple[tuple[ns.LIFState, ns.LIFState], Spikes]:
+            hidden, hidden_spikes = self.hidden.step(states[0], current, dt=DT)
+            output, output_spikes = self.output.step(states[1], self.to_output(SPIKE_GAIN * hidden_spikes), dt=DT)
+            return (hidden, output), Spikes(hidden_spikes, output_spikes)
+
+        states = (self.hidden.init_state(), self.output.init_state())
+        return jax.lax.scan(step, states, length=NUM_STEPS)[1]
+
+
+class History(NamedTuple):
+    """Mean loss and accuracy on the training part, one of each per epoch."""
+
+    loss: list[float]
+    accuracy: list[float]
+
+
+def train(digits: Digits, *, seed: int, epochs: int) -> tuple[Classifier, History]:
+    """Trains the weights of a new classifier, and shows the progress on standard error."""
+    model_key, order_key = jax.random.split(jax.random.key(seed))
+    model = Classifier(model_key)
+    weights, neurons = eqx.partition(model, _is_trained(model))
+    num_batches = len(digits.labels) // BATCH_SIZE
+    optimiser = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, epochs * num_batches))
+    optimiser_state = optimiser.init(weights)
+    images, labels = jnp.asarray(digits.images), jnp.asarray(digits.labels)
+
+    @eqx.filter_jit
+    def run_epoch(weights: PyTree, optimiser_state: PyTree, key: Key) -> tuple[PyTree, PyTree, Array, Array]:
+        def update(carry: tuple[PyTree, PyTree], batch: Int[Array, " batch"]) -> tuple[tuple[PyTree, PyTree], PyTree]:
+            weights, optimiser_state = carry
+            value, gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
+                weights, neurons, images[batch], labels[batch]
+            )
+            updates, optimiser_state = optimiser.update(gradient, optimiser_state)
+            return (eqx.apply_updates(weights, updates), optimiser_state), value
+
+        order = jax.random.permutation(key, len(labels))[: num_batches * BATCH_SIZE]
+        carry, (losses, accuracies) = jax.lax.scan(
+            update, (weights, optimiser_state), order.reshape(num_batches, BATCH_SIZE)
+        )
+        return *carry, losses.mean(), accuracies.mean()
+
+    history = History([], [])
+    with tqdm(range(epochs), desc="training", unit="epoch") as progress:
+        for epoch in progress:
+            key = jax.random.fold_in(order_key, epoch)
+            weights, optimiser_state, mean_loss, mean_accuracy = run_epoch(weights, optimiser_state, key)
+            history.loss.append(float(mean_loss))
+            history.accuracy.append(float(mean_accuracy))
+            progress.set_postfix(loss=f"{history.loss[-1]:.3f}", accuracy=f"{history.accuracy[-1]:.3f}")
+    return eqx.combine(weights, neurons), history
+
+
+def loss(
+    weights: PyTree, neurons: PyTree, images: Float[Array, "batch pixel"], labels: Int[Array, " batch"]
+) -> tuple[Array, Array]:
+    """The cross-entropy of the output neurons' spike counts; and the accuracy, beside it."""
+    counts = jax.vmap(eqx.combine(weights, neurons))(images).output.sum(axis=1)
+    losses = optax.softmax_cross_entropy_with_integer_labels(LOGIT_PER_SPIKE * counts, labels)
+    return losses.mean(), (counts.argmax(axis=1) == labels).mean()
+
+
+@eqx.filter_jit
+def respond(model: Classifier, images: Float[Array, "example pixel"]) -> Spikes:
+    """The spikes for each image, of shape `(example, time, neuron)`."""
+    return jax.vmap(model)(images)
+
+
+def accuracy(model: Classifier, digits: Digits) -> float:
+    """The part of the images whose class has the most spikes; of equal counts, the lower class counts."""
+    counts = np.asarray(respond(model, jnp.asarray(digits.images)).output.sum(axis=1))
+    return float(np.mean(counts.argmax(axis=1) == digits.labels))
+
+
+def _is_trained(model: Classifier) -> PyTree:
+    """Which parts of a classifier are trained: the weights and biases, but not the neurons' parameters."""
+
+    def is_linear(node: PyTree) -> bool:
+        return isinstance(node, eqx.nn.Linear)
+
+    return jax.tree.map(is_linear, model, is_leaf=is_linear)
