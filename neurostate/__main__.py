@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".jpg", ".pdf", ".png", ".svg")
 DESCRIPTION: Final = """\
 Simulates a leaky integrate-and-fire neuron, compares its firing rates with the closed form, trains a spiking
-classifier on scikit-learn's handwritten digits, prints what came out and draws it. Takes less than a minute or
-two on two cores, needs no display and no network, and gives the same numbers for the same seed."""
+classifier on scikit-learn's handwritten digits, prints what came out and draws it. Takes less than a
+minute on two cores, needs no display and no network, and gives the same numbers for the same seed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,11 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _rows(report: Report) -> list[tuple[str, str]]:
-    trace, curve = report.trace, report.curve
+    trace, curve, drive = report.trace, report.curve, job.neuron.as_text(job.neuron.CURRENT)
     return [
-        ("spikes", f"{trace.count} in {trace.times[-1]:.0f} ms at 1.5 mA, a rate of {trace.rate:.1f} Hz"),
+        ("spikes", f"{trace.count} in {trace.times[-1]:.0f} ms at {drive}, a rate of {trace.rate:.1f} Hz"),
         ("f-I curve", f"{len(curve.currents)} currents, at most {curve.error:.1%} from the closed form"),
         ("digits", f"{report.num_train} to train, {report.num_test} to test"),
+        ("hidden neurons", f"{report.hidden_rate:.0f} Hz on average, over the test digits"),
         ("train accuracy", f"{report.train_accuracy:.3f}"),
     ]
 

@@ -119,10 +119,8 @@ def test_a_run_that_stopped_early_does_not_disturb_the_next(reports):
     assert bar.bar is None and out.getvalue().count("100%") == 1 and out.getvalue().count("0/10") >= 2
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"checkpoint": 16}, {"every": 8}, {"every": 8, "checkpoint": 3}, {"every": 50}]
-)
-def test_simulate_shows_one_bar(options, reports):
+@pytest.mark.parametrize(("every", "checkpoint"), [(1, None), (1, 16), (8, None), (8, 3), (8, 33), (50, 60)])
+def test_simulate_shows_one_bar(every, checkpoint, reports):
     currents = jnp.full((100, 2), 1.5)
 
     def loss(currents, bar):

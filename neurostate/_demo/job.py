@@ -21,6 +21,7 @@ class Report(NamedTuple):
     num_test: int
     train_accuracy: float
     test_accuracy: float
+    hidden_rate: float
 
 
 def run(*, seed: int, epochs: int, out: Path) -> Report:
@@ -29,21 +30,21 @@ def run(*, seed: int, epochs: int, out: Path) -> Report:
     curve = neuron.sweep_currents()
     train, test = digits.load(seed)
     model, history = classifier.train(train, seed=seed, epochs=epochs)
+    spikes = classifier.respond(model, jnp.asarray(test.images))
     report = Report(
         trace=trace,
         curve=curve,
         num_train=len(train.labels),
         num_test=len(test.labels),
-        train_accuracy=classifier.accuracy(model, train),
-        test_accuracy=classifier.accuracy(model, test),
+        train_accuracy=classifier.accuracy(classifier.respond(model, jnp.asarray(train.images)), train),
+        test_accuracy=classifier.accuracy(spikes, test),
+        hidden_rate=classifier.hidden_rate(spikes),
     )
     firsts = np.array([np.argmax(test.labels == label) for label in range(digits.NUM_CLASSES)])
     examples = picture.Examples(
         images=test.images[firsts],
-        spikes=np.asarray(classifier.respond(model, jnp.asarray(test.images[firsts])).output),
+        spikes=np.asarray(spikes.output[firsts]),
         duration=float((classifier.NUM_STEPS * classifier.DT).to_decimal(u.ms)),
     )
-    picture.save(
-        out, trace=trace, curve=curve, history=history, test_accuracy=report.test_accuracy, examples=examples
-    )
+    picture.save(out, trace=trace, curve=curve, history=history, test_accuracy=report.test_accuracy, examples=examples)
     return report

@@ -11,11 +11,11 @@ import numpy as np
 import neurostate as ns
 
 
-DT: Final = 0.1 * u.ms
-TAU: Final = 5.0 * u.ms
-CURRENT: Final = 1.5 * u.mA
+DT: Final = u.Quantity(0.1, u.ms)
+TAU: Final = u.Quantity(5.0, u.ms)
+CURRENT: Final = u.Quantity(1.5, u.mA)
 NUM_STEPS: Final = 500
-CURRENTS: Final = np.linspace(0.0, 3.0, 61) * u.mA
+CURRENTS: Final = u.Quantity(np.linspace(0.0, 3.0, 61), u.mA)
 NUM_SWEEP_STEPS: Final = 10_000
 
 
@@ -34,7 +34,7 @@ class Trace(NamedTuple):
     @property
     def rate(self) -> float:
         """Spikes per second of simulated time."""
-        return float((self.count / (NUM_STEPS * DT)).to_decimal(u.Hz))
+        return self.count / (NUM_STEPS * DT.to_decimal(u.second))
 
 
 class RateCurve(NamedTuple):
@@ -69,8 +69,8 @@ def sweep_currents() -> RateCurve:
 
     with ns.environ.context(dt=DT):
         counts = ns.transform.jit(ns.transform.vmap(count_spikes))(CURRENTS)
-    rates = (np.asarray(counts, np.float64) / (NUM_SWEEP_STEPS * DT)).to_decimal(u.Hz)
-    return RateCurve(CURRENTS.mantissa, np.asarray(rates), closed_form_rate(CURRENTS))
+    rates = np.asarray(counts, np.float64) / (NUM_SWEEP_STEPS * DT.to_decimal(u.second))
+    return RateCurve(CURRENTS.mantissa, rates, closed_form_rate(CURRENTS))
 
 
 def closed_form_rate(current: u.Quantity) -> np.ndarray:
@@ -82,8 +82,13 @@ def closed_form_rate(current: u.Quantity) -> np.ndarray:
     """
     lif = ns.LIF(1, tau=TAU)
     rheobase = ns.quantity(lif, "V_th") / ns.quantity(lif, "R")
-    drive = np.asarray(current.to_decimal(u.mA) / rheobase.to_decimal(u.mA))
+    drive = np.asarray(current.to_decimal(u.mA), np.float64) / float(rheobase.to_decimal(u.mA))
     rates = np.zeros(drive.shape)
     fires = drive > 1.0
-    rates[fires] = (1.0 / (TAU * np.log(drive[fires] / (drive[fires] - 1.0)))).to_decimal(u.Hz)
+    rates[fires] = 1.0 / (TAU.to_decimal(u.second) * np.log(drive[fires] / (drive[fires] - 1.0)))
     return rates
+
+
+def as_text(quantity: u.Quantity) -> str:
+    """A quantity as it is written in a sentence, such as `1.5 mA`."""
+    return f"{quantity.mantissa:g} {quantity.unit}"

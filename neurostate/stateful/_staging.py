@@ -23,6 +23,7 @@ from ._values import aval, leaves_of, pack_argument, unpack
 
 
 _CAPACITY = 128
+_WITH_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call"})
 _cache: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
 
 
@@ -85,35 +86,32 @@ def _jaxpr_key(jaxpr: Any) -> Any:
     maps an eager call from outside. What the key holds is kept alive by it, so that no identity is used twice.
     """
     numbers: dict[Any, int] = {}
+    contexts: dict[int, str] = {}
 
     def atom(a: Any) -> Any:
         if isinstance(a, Literal):
-            return (str(a.aval), _value_key(a.val))
+            return (a.aval, _value_key(a.val))
         return numbers.setdefault(a, len(numbers))
 
     def bind(variables: Iterable[Any]) -> Any:
-        return tuple((numbers.setdefault(v, len(numbers)), str(v.aval)) for v in variables)
+        return tuple((numbers.setdefault(v, len(numbers)), v.aval) for v in variables)
 
     parts: list[Any] = [bind(jaxpr.constvars), bind(jaxpr.invars)]
     for eqn in jaxpr.eqns:
-        custom = eqn.primitive.name.startswith("custom_")
+        custom = eqn.primitive.name in _WITH_RULES
         params = tuple(
             (name, _param_key(value))
             for name, value in sorted(eqn.params.items())
             if not custom or isinstance(value, ClosedJaxpr | Jaxpr | int | str)
         )
-        effects = tuple(sorted(map(str, eqn.effects)))
+        effects = tuple(map(str, eqn.effects)) if eqn.effects else ()
         context = getattr(eqn, "ctx", None)
-        parts.append(
-            (eqn.primitive, tuple(map(atom, eqn.invars)), bind(eqn.outvars), params, effects, _context_key(context))
-        )
+        if id(context) not in contexts:
+            contexts[id(context)] = repr(context)
+        described = (params, effects, contexts[id(context)])
+        parts.append((eqn.primitive, tuple(map(atom, eqn.invars)), bind(eqn.outvars), described))
     parts.append(tuple(map(atom, jaxpr.outvars)))
     return tuple(parts)
-
-
-def _context_key(context: Any) -> Any:
-    names = ("compute_type", "threefry_partitionable", "xla_metadata", "cur_abstract_mesh")
-    return tuple(str(getattr(context, name, None)) for name in names)
 
 
 def _value_key(value: Any) -> Any:
