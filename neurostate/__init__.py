@@ -1,30 +1,69 @@
 """Spiking neurons in JAX: immutable Equinox modules with explicit state, and a stateful façade on top."""
 
-from . import init as init, integrate as integrate, surrogate as surrogate, typing as typing
+from . import init as init
+from . import integrate as integrate
+from . import surrogate as surrogate
+from . import typing as typing
 from ._errors import (
     BatchAxisError as BatchAxisError,
+)
+from ._errors import (
     EnvironmentKeyError as EnvironmentKeyError,
+)
+from ._errors import (
     NeurostateError as NeurostateError,
+)
+from ._errors import (
     StateConflictError as StateConflictError,
+)
+from ._errors import (
     StateLostError as StateLostError,
+)
+from ._errors import (
     StateNotInitialisedError as StateNotInitialisedError,
+)
+from ._errors import (
     StateStructureError as StateStructureError,
+)
+from ._errors import (
     TraceContextError as TraceContextError,
+)
+from ._errors import (
     UnitError as UnitError,
 )
 from ._units import quantity as quantity
-from .neuron import LIF as LIF, AbstractNeuron as AbstractNeuron, LIFState as LIFState
-from .simulate import Solution as Solution, simulate as simulate
-from .stateful import environ as environ, nn as nn, random as random, transform as transform
+from .neuron import LIF as LIF
+from .neuron import AbstractNeuron as AbstractNeuron
+from .neuron import LIFState as LIFState
+from .simulate import Solution as Solution
+from .simulate import simulate as simulate
+from .stateful import environ as environ
+from .stateful import nn as nn
+from .stateful import random as random
+from .stateful import transform as transform
 from .stateful._pure import functionalize as functionalize
 from .stateful._ref import (
     BatchState as BatchState,
+)
+from .stateful._ref import (
     DelayState as DelayState,
+)
+from .stateful._ref import (
     HiddenState as HiddenState,
+)
+from .stateful._ref import (
     LongTermState as LongTermState,
+)
+from .stateful._ref import (
     ParamState as ParamState,
+)
+from .stateful._ref import (
     ShortTermState as ShortTermState,
+)
+from .stateful._ref import (
     State as State,
+)
+from .stateful._ref import (
     StateRef as StateRef,
 )
 from .stateful.random import RandomState as RandomState

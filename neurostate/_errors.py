@@ -96,7 +96,10 @@ def raw_write(path: str) -> str:
 
 
 def born_inside(path: str, kind: str, cure: str) -> str:
-    return f"{path} was made inside `{kind}` and is held by a module that lives on, but its value ends with `{kind}`. {cure}"
+    return (
+        f"{path} was made inside `{kind}` and is held by a module that lives on, "
+        f"but its value ends with `{kind}`. {cure}"
+    )
 
 
 INIT_BEFORE = "Make it before: call `neurostate.nn.init_all_states(module)` (or `init_state`) outside."

@@ -50,7 +50,12 @@ CASES = {
     "defaults": dict(R=1.0, tau=5.0, V_th=1.0, V_reset=0.0, V_rest=0.0, spk_reset="soft"),
     "hard": dict(R=1.3, tau=7.7, V_th=0.9, V_reset=-0.13, V_rest=0.05, spk_reset="hard"),
     "per neuron": dict(
-        R=np.array([0.7, 1.0, 1.9]), tau=np.array([3.3, 11.0, 20.0]), V_th=1.1, V_reset=0.1, V_rest=-0.2, spk_reset="soft"
+        R=np.array([0.7, 1.0, 1.9]),
+        tau=np.array([3.3, 11.0, 20.0]),
+        V_th=1.1,
+        V_reset=0.1,
+        V_rest=-0.2,
+        spk_reset="soft",
     ),
 }
 
@@ -156,10 +161,8 @@ def test_gradients_agree(double, tolerance):
         facade = ns.transform.grad(lambda: loss_of(*implicit(cell, currents)), grad_states=[cell.R, cell.tau])()
         written = ns.nn.init_all_states(Leaky(3, **case))
         written.R, written.tau = ns.ParamState(written.R), ns.ParamState(written.tau)
-        written.slope = lambda V, I: (-(V - written.V_rest) + written.R.value * I) / written.tau.value
-        own = ns.transform.grad(
-            lambda: loss_of(*implicit(written, currents)), grad_states=[written.R, written.tau]
-        )()
+        written.slope = lambda V, x: (-(V - written.V_rest) + written.R.value * x) / written.tau.value
+        own = ns.transform.grad(lambda: loss_of(*implicit(written, currents)), grad_states=[written.R, written.tau])()
         for name, want, *got in zip(("R", "tau"), expected, facade, own, strict=True):
             assert abs(want) > 1e-3
             for value in got:

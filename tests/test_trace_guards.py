@@ -91,7 +91,9 @@ def test_peek_reads_a_constant_on_purpose():
     assert ref.peek() == 7.0
 
 
-@pytest.mark.parametrize("convert", [float, int, bool, lambda x: jnp.zeros(3)[: int(x)]], ids=["float", "int", "bool", "slice"])
+@pytest.mark.parametrize(
+    "convert", [float, int, bool, lambda x: jnp.zeros(3)[: int(x)]], ids=["float", "int", "bool", "slice"]
+)
 def test_a_value_in_a_trace_cannot_become_a_python_constant(convert):
     ref = ns.StateRef(jnp.array(1.0), name="V")
     with pytest.raises(jax.errors.ConcretizationTypeError):

@@ -210,8 +210,8 @@ class StagedFrame(Frame):
     """The frame of a function that is traced into a program: each value on entry is marked.
 
     The marks are array objects of their own, which turn up among the constants of the traced
-    program; `marks` has those of each reference. `strong` drops weak types, as loops need for what they carry. `keeps_births` lets
-    references that are born inside come out with their value.
+    program; `marks` has those of each reference. `strong` drops weak types, as loops need for what
+    they carry. `keeps_births` lets references that are born inside come out with their value.
     """
 
     def __init__(self, kind: str, strong: bool = False, keeps_births: bool = False):
@@ -244,9 +244,7 @@ def check_eager(ref: Any, writing: bool) -> None:
 get_leaf: Callable[[Any], Any] = operator.attrgetter("_leaf")
 
 
-def commit(
-    refs: Sequence[Any], values: Sequence[Any], before: Sequence[Any] = (), born: Sequence[Any] = ()
-) -> None:
+def commit(refs: Sequence[Any], values: Sequence[Any], before: Sequence[Any] = (), born: Sequence[Any] = ()) -> None:
     """Writes carried values into references, all or none.
 
     Inside a frame they go to its slots, else into the references. The first of the references are

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ._ref import StateRef
 
@@ -33,7 +33,7 @@ def as_predicate(selector: Any) -> Predicate:
         parts = [as_predicate(item) for item in selector]
         return lambda path, ref: any(part(path, ref) for part in parts)
     if callable(selector):
-        return selector
+        return cast(Predicate, selector)
     raise TypeError(
         f"Cannot select references by {selector!r:.80} of type {type(selector).__name__}. Use a reference, a type such "
         "as neurostate.HiddenState, a part of a path, a list of these, or a function (path, ref) -> bool."

@@ -84,7 +84,9 @@ class Pure:
             while path in self.refs:
                 path = f"StateRef_{order}" if path != f"StateRef_{order}" else f"{path}_"
             self.refs[path] = ref
-        self.first = {path: unpack(values[ref] if ref in values else frame.outer(ref)) for path, ref in self.refs.items()}
+        self.first = {
+            path: unpack(values[ref] if ref in values else frame.outer(ref)) for path, ref in self.refs.items()
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Puts a state back into the references, all or none.
@@ -92,7 +94,9 @@ class Pure:
         **Raises:** `KeyError` if its paths are not those of this function's references.
         """
         if set(state) != set(self.refs):
-            raise KeyError(_errors.wrong_state_keys(sorted(set(self.refs) - set(state)), sorted(set(state) - set(self.refs))))
+            raise KeyError(
+                _errors.wrong_state_keys(sorted(set(self.refs) - set(state)), sorted(set(state) - set(self.refs)))
+            )
         commit(list(self.refs.values()), [pack(state[path]) for path in self.refs])
 
     def collect(self) -> dict[str, Any]:

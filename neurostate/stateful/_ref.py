@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .. import _errors
@@ -158,11 +159,11 @@ def _blank(kind: type[StateRef]) -> StateRef:
 def _to_host(leaf: Any) -> Any:
     if not isinstance(leaf, jax.Array):
         return leaf
-    return _HostKey(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+    return _HostKey(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 def _from_host(leaf: Any) -> Any:
-    return jax.random.wrap_key_data(leaf.data, impl=leaf.impl) if isinstance(leaf, _HostKey) else leaf
+    return jax.random.wrap_key_data(jnp.asarray(leaf.data), impl=leaf.impl) if isinstance(leaf, _HostKey) else leaf
 
 
 State = StateRef

@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import eval_jaxpr
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from . import _tracing
 from ._collector import COMMIT, STACK, StagedFrame, store
+from ._config import configuration, jit_is_disabled, setting
 from ._functionalize import Program, trace
+from ._tracing import ClosedJaxpr, Jaxpr, Literal
 from ._values import aval, leaves_of, pack_argument, unpack
 
 
@@ -29,7 +31,7 @@ _cache: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
 
 def run(kind: str, fn: Callable[..., Any], *args: Any) -> Any:
     """Calls `fn(*args)` in the trace that is running, or as one compiled program if there is none."""
-    if STACK.top is not None or not _tracing.is_eager() or jax.config.jax_disable_jit:
+    if STACK.top is not None or not _tracing.is_eager() or jit_is_disabled():
         return fn(*args)
     leaves, treedef = jax.tree.flatten(tuple(map(pack_argument, args)))
 
@@ -49,7 +51,12 @@ def _compiled(program: Program, values: list[Any], args: list[Any]) -> tuple[lis
     for place, k in program.places:
         consts[place] = leaves[k]
     try:
-        key = (_jaxpr_key(program.jaxpr), tuple(map(aval, consts)), tuple(map(aval, args)), _configuration())
+        key = (
+            _jaxpr_key(program.jaxpr),
+            tuple(map(aval, consts)),
+            tuple(map(aval, args)),
+            (*configuration(), setting("jax_default_device")),
+        )
         hash(key)
     except _NoKey:
         key = None
@@ -63,16 +70,6 @@ def _compiled(program: Program, values: list[Any], args: list[Any]) -> tuple[lis
         while len(_cache) > _CAPACITY:
             _cache.popitem(last=False)
     return results[: program.out_count], results[program.out_count :]
-
-
-def _configuration() -> tuple[Any, ...]:
-    config = jax.config
-    return (
-        config.jax_enable_x64,
-        config.jax_default_device,
-        config.jax_default_matmul_precision,
-        config.jax_debug_nans,
-    )
 
 
 class _NoKey(Exception):
@@ -116,7 +113,7 @@ def _jaxpr_key(jaxpr: Any) -> Any:
 
 def _value_key(value: Any) -> Any:
     if isinstance(value, jax.Array | np.ndarray | np.generic):
-        if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key) or value.size > 4096:
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or value.size > 4096:
             raise _NoKey
         array = np.asarray(value)
         return (str(array.dtype), array.shape, array.tobytes())
@@ -144,5 +141,3 @@ def _param_key(value: Any) -> Any:
 def clear_cache() -> None:
     """Forgets the compiled programs of eager calls."""
     _cache.clear()
-
-

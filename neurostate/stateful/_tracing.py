@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any
+from typing import Literal as OneOf
 
 import jax
 from jax.core import Trace
 from jax.extend import core
+from jax.extend.core import ClosedJaxpr as ClosedJaxpr
+from jax.extend.core import Jaxpr as Jaxpr
+from jax.extend.core import Literal as Literal
 from jax.extend.core import set_current_trace, take_current_trace
 
 
@@ -64,7 +68,7 @@ def _type_of_staging_trace() -> type[Trace]:
 _Staging = _type_of_staging_trace()
 
 
-def raw_transform_inside(trace: Any) -> Literal["staging", "mapping"] | None:
+def raw_transform_inside(trace: Any) -> OneOf["staging", "mapping"] | None:
     """What raw JAX transform runs inside `trace`.
 
     `None` if `trace` itself is the innermost one, `"mapping"` for transforms that run the

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from .. import _errors
 from .._units import is_quantity, join_quantity, to_plain
@@ -199,7 +200,7 @@ def mark_for(leaf: Any, strong: bool = False) -> Any:
 def _mark_for(leaf: Any, strong: bool) -> Any:
     shape, dtype = jnp.shape(leaf), jax.typeof(leaf).dtype
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        if isinstance(leaf, jax.core.Tracer):
+        if isinstance(leaf, Tracer):
             data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(shape, dtype))
             data = jnp.zeros(data.shape, data.dtype)
         else:
@@ -207,7 +208,7 @@ def _mark_for(leaf: Any, strong: bool) -> Any:
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     if _is_weak(leaf) and not strong:
         return jnp.broadcast_to(jnp.asarray(np.zeros((), dtype).item()), shape)
-    if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and not _is_weak(leaf):
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and not _is_weak(leaf):
         shards = [shard.data for shard in leaf.addressable_shards]
         return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, shards)
     return jnp.zeros(shape, dtype)

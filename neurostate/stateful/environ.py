@@ -26,6 +26,7 @@ from .. import _errors
 from .._errors import EnvironmentKeyError, TraceContextError
 from . import _tracing
 from ._collector import STACK, Frame, frames
+from ._config import setting
 from ._links import EPOCH
 from ._values import Missing, flatten, pack
 
@@ -160,7 +161,7 @@ def get_dt() -> Any:
 
 def get_precision() -> Any:
     """The precision of floats: 8, 16, `"bf16"`, 32 or 64."""
-    return get("precision", default=64 if jax.config.jax_enable_x64 else 32)
+    return get("precision", default=64 if setting("jax_enable_x64") else 32)
 
 
 def dftype() -> Any:

@@ -98,7 +98,7 @@ def _as_seed(seed_or_key: Any) -> Any:
 def as_key(seed_or_key: Any) -> Key:
     """A typed key from a seed, a raw key or a typed key."""
     if isinstance(seed_or_key, jax.Array | np.ndarray) and jnp.issubdtype(seed_or_key.dtype, jax.dtypes.prng_key):
-        return seed_or_key
+        return jnp.asarray(seed_or_key)
     shape = jnp.shape(seed_or_key)
     if shape == ():
         if not jnp.issubdtype(jnp.result_type(seed_or_key), jnp.integer):
@@ -190,7 +190,7 @@ def uniform(low: ArrayLike = 0.0, high: ArrayLike = 1.0, size: ShapeLike = None,
 
 def normal(loc: ArrayLike = 0.0, scale: ArrayLike = 1.0, size: ShapeLike = None, key: Any = None) -> Array:
     """Normal numbers with mean `loc` and standard deviation `scale`."""
-    return loc + scale * jax.random.normal(_key(key), _shape(size, loc, scale))
+    return jnp.add(loc, scale * jax.random.normal(_key(key), _shape(size, loc, scale)))
 
 
 def randint(low: ArrayLike, high: ArrayLike | None = None, size: ShapeLike = None, key: Any = None) -> Array:
@@ -212,7 +212,7 @@ def poisson(lam: ArrayLike = 1.0, size: ShapeLike = None, key: Any = None) -> Ar
 
 def exponential(scale: ArrayLike = 1.0, size: ShapeLike = None, key: Any = None) -> Array:
     """Exponential numbers with mean `scale`."""
-    return scale * jax.random.exponential(_key(key), _shape(size, scale))
+    return jnp.multiply(scale, jax.random.exponential(_key(key), _shape(size, scale)))
 
 
 def permutation(x: int | ArrayLike, axis: int = 0, key: Any = None) -> Array:

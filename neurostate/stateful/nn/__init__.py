@@ -1,6 +1,7 @@
 """Modules that own references, and functions over whole trees of them."""
 
-from ._collective import init_all_states as init_all_states, reset_all_states as reset_all_states
+from ._collective import init_all_states as init_all_states
+from ._collective import reset_all_states as reset_all_states
 from ._dynamics import Dynamics as Dynamics
 from ._exp_euler import exp_euler_step as exp_euler_step
 from ._module import Module as Module

@@ -40,7 +40,7 @@ def exp_euler_step(fn: Callable[..., Any], *args: Any) -> Any:
     """
     diffusion = None
     if args and callable(args[0]) and not is_quantity(args[0]):
-        diffusion, *args = args
+        diffusion, args = args[0], args[1:]
     if not args:
         raise TypeError("`exp_euler_step` needs the present value: exp_euler_step(fn, x, *args).")
     x, rest = args[0], args[1:]

@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from ... import _errors
 from ..._errors import StateNotInitialisedError
+from ..._units import split_quantity
 from .._collector import STACK, frames
 from .._filters import as_predicate
 from .._links import held, link, unlink
@@ -67,7 +69,7 @@ class Module:
         old = self.__dict__.get(name)
         if old is value and old is not None:
             return
-        if _keeps_reference(old, value):
+        if old is not None and _keeps_reference(old, value):
             old.value = value.value
             if STACK.top is not None:
                 STACK.top.born.pop(value, None)
@@ -183,19 +185,19 @@ class Module:
 
 
 def has_tracer(ref: StateRef) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(ref.peek()))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(ref.peek()))
 
 
 def show(value: Any) -> str:
     """How an attribute is shown: parameters with their values, states with shape, dtype and unit."""
     if isinstance(value, ParamState) and value.name is None and not has_tracer(value):
         return f"ParamState({show(value.peek())})"
-    if isinstance(value, jax.Array | np.ndarray) or (hasattr(value, "mantissa") and hasattr(value, "unit")):
-        mantissa = getattr(value, "mantissa", value)
-        if np.size(mantissa) > 8 or isinstance(mantissa, jax.core.Tracer):
+    mantissa, unit = split_quantity(value)
+    if isinstance(value, jax.Array | np.ndarray) or unit is not None:
+        if np.size(mantissa) > 8 or isinstance(mantissa, Tracer):
             return describe_value(pack(value))
         shown = np.array2string(np.asarray(mantissa), separator=", ", precision=6)
-        return f"{shown} * {value.unit}" if hasattr(value, "unit") else shown
+        return shown if unit is None else f"{shown} * {unit}"
     return repr(value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -45,6 +45,7 @@ class Stateful(Dynamics):
                 f"`Stateful` needs a cell of the core, such as neurostate.LIF(10), got {cell!r:.60} "
                 f"of type {type(cell).__name__}."
             )
+        cell = cast(Any, cell)
         super().__init__(cell.in_size, name=name)
         self.out_size = cell.out_size
         arrays, self._rest = eqx.partition(cell, eqx.is_inexact_array)

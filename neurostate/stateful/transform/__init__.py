@@ -1,8 +1,11 @@
 """Transforms of functions that read and write references."""
 
 from ..._progress import ProgressBar as ProgressBar
-from ._branches import cond as cond, switch as switch
+from ._branches import cond as cond
+from ._branches import switch as switch
 from ._grad import grad as grad
 from ._jit import jit as jit
-from ._loops import for_loop as for_loop, scan as scan
-from ._mapping import map as map, vmap as vmap
+from ._loops import for_loop as for_loop
+from ._loops import scan as scan
+from ._mapping import map as map
+from ._mapping import vmap as vmap

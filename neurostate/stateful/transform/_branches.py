@@ -13,6 +13,7 @@ from ... import _errors
 from ..._errors import StateStructureError
 from .. import _staging
 from .._collector import Frame, StagedFrame, commit, commit_frame, path_of
+from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._ref import describe_value
 from .._values import flatten, leaves_of, repack, rescale, same_dimension, struct_of
@@ -43,7 +44,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
         if not callable(fn):
             raise TypeError(_errors.not_callable("cond", fn))
     _check_scalar("cond", pred)
-    if jax.config.jax_disable_jit:
+    if jit_is_disabled():
         return _plain("cond", true_fun if bool(pred) else false_fun, operands)
     branches = (false_fun, true_fun)
     return _staging.run("cond", lambda p, ops: _branch("cond", _as_index(p), branches, ops), pred, operands)
@@ -71,7 +72,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     _check_scalar("switch", index)
     if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
         raise TypeError(f"The index of `switch` must be an integer, got {describe_value(index)}.")
-    if jax.config.jax_disable_jit:
+    if jit_is_disabled():
         return _plain("switch", branches[min(max(int(index), 0), len(branches) - 1)], operands)
 
     def run(k: Any, ops: Any) -> Any:
@@ -126,7 +127,9 @@ def _branch(kind: str, index: Any, branches: tuple[Callable[..., Any], ...], ope
             given = dict(zip(values, inputs, strict=True))
             out, new = program([given[ref] for ref in program.inputs], leaves)
             given.update(zip(program.writes, new, strict=True))
-            return _as(out, outputs), [_as(leaves_of(rescale(given[ref], like)), d) for ref, (like, d) in states.items()]
+            return _as(out, outputs), [
+                _as(leaves_of(rescale(given[ref], like)), d) for ref, (like, d) in states.items()
+            ]
 
         return branch
 

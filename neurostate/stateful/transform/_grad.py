@@ -82,13 +82,13 @@ def grad(
     if not callable(fun):
         raise TypeError(_errors.not_callable("grad", fun))
     target = Target(fun, grad_states, argnums, bool(has_aux), check_states)
-    options = {"holomorphic": holomorphic, "allow_int": allow_int}
+    differentiate = functools.partial(jax.grad, has_aux=True, holomorphic=holomorphic, allow_int=allow_int)
 
     @functools.wraps(fun)
     def gradient(*args: Any, **kwargs: Any) -> Any:
         def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             call = target.bind("grad", args, kwargs)
-            gradients, (value, aux, new) = jax.grad(call.scalar, has_aux=True, **options)(call.point)
+            gradients, (value, aux, new) = differentiate(call.scalar)(call.point)
             call.commit(new)
             return target.result(call.arrange(gradients), unpack(value), unpack(aux), return_value)
 
@@ -138,7 +138,9 @@ class Target:
     def bind(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         for number in self.positions:
             if number >= len(args):
-                raise ValueError(f"`{kind}` differentiates argument {number}, but got {len(args)} positional arguments.")
+                raise ValueError(
+                    f"`{kind}` differentiates argument {number}, but got {len(args)} positional arguments."
+                )
         return Call(self, kind, args, kwargs)
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from ... import _errors
 from ..._errors import StateLostError
 from .. import _tracing, environ
 from .._collector import COMMIT, STACK, Frame, StagedFrame, check_eager, commit, commit_frame, get_leaf, path_of, store
+from .._config import configuration, jit_is_disabled
 from .._functionalize import Program, trace
 from .._links import EPOCH, Links
 from .._tracing import EAGER, top_trace
@@ -30,9 +32,7 @@ class _Miss(Exception):
 
 def _signature(*trees: Any) -> Any:
     leaves, treedef = jax.tree.flatten(trees)
-    config = jax.config
-    settings = (config.jax_enable_x64, config.jax_default_matmul_precision, config.jax_debug_nans)
-    return (treedef, tuple(map(aval, leaves)), settings, config.jax_numpy_dtype_promotion)
+    return (treedef, tuple(map(aval, leaves)), configuration())
 
 
 def _weak(ref: Any) -> Callable[[], Any]:
@@ -140,7 +140,7 @@ class Jitted:
 
     def _slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that may have to trace, is inside another transform, or has static arguments."""
-        if jax.config.jax_disable_jit:
+        if jit_is_disabled():
             return self._plain(args, kwargs)
         args, kwargs = self._arguments.pack(args, kwargs)
         signature = _signature(args, kwargs)
@@ -283,7 +283,7 @@ def _mark_lost(refs: list[Any], error: BaseException) -> None:
 
 
 def _is_deleted(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted()
+    return isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted()
 
 
 class _Arguments:

@@ -14,6 +14,7 @@ from ..._errors import StateStructureError
 from ..._progress import BoundBar, ProgressBar, as_progress_bar
 from .. import _staging
 from .._collector import Frame, StagedFrame, commit, commit_frame, path_of
+from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._ref import describe_value
 from .._values import flatten, leaves_of, repack, rescale, struct_of
@@ -141,7 +142,7 @@ class _Loop:
         steps = self._steps(xs)
         shown = as_progress_bar(self.pbar, "pbar")
         bar = None if shown is None or steps == 0 else shown.bind(steps)
-        if jax.config.jax_disable_jit:
+        if jit_is_disabled():
             return self._plain(init, xs, steps, bar)
         return _staging.run(self.kind, lambda *args: self._staged(steps, *args), init, xs, bar)
 
@@ -181,9 +182,7 @@ class _Loop:
         frame.check_births(_errors.INIT_BEFORE)
         return self._run(program, values, init_leaves, xs_leaves, steps)
 
-    def _run(
-        self, program: Program, values: list[Any], init: list[Any], xs: list[Any], steps: int
-    ) -> tuple[Any, Any]:
+    def _run(self, program: Program, values: list[Any], init: list[Any], xs: list[Any], steps: int) -> tuple[Any, Any]:
         """Runs the traced body as one `lax.scan` and commits what it writes."""
         before, read = values[: program.updates], values[program.updates :]
         leaves = [leaf for value in before for leaf in leaves_of(value)]
@@ -246,9 +245,7 @@ def _promote(kind: str, program: Program, state: list[Any], init: list[Any]) -> 
     for name, leaf, variable, out in zip(names, [*state, *init], variables, wanted, strict=True):
         leaf = jnp.asarray(leaf)
         if leaf.shape != out.aval.shape:
-            raise StateStructureError(
-                _errors.state_changed(kind, name, describe_value(leaf), describe_value(out.aval))
-            )
+            raise StateStructureError(_errors.state_changed(kind, name, describe_value(leaf), describe_value(out.aval)))
         if leaf.dtype != out.aval.dtype and not (leaf.weak_type and _only_converted(program.jaxpr, variable)):
             raise StateStructureError(_errors.dtype_changed(kind, name, describe_value(leaf), describe_value(out.aval)))
         same = leaf.dtype == out.aval.dtype and not getattr(leaf, "weak_type", False)
@@ -260,5 +257,3 @@ def _only_converted(jaxpr: Any, variable: Any) -> bool:
     """Whether a program does nothing to an input but convert it, so that it may have another dtype."""
     uses = [eqn for eqn in jaxpr.eqns if any(v is variable for v in eqn.invars)]
     return all(eqn.primitive.name == "convert_element_type" for eqn in uses)
-
-

@@ -244,7 +244,9 @@ def _batch_size(
                 continue
             shape, where = jnp.shape(leaf), name + jax.tree_util.keystr(path)
             if not -len(shape) <= axis < len(shape):
-                raise ValueError(f"`vmap` maps axis {axis} of {where}, whose shape is {shape}. Pass in_axes=None for it.")
+                raise ValueError(
+                    f"`vmap` maps axis {axis} of {where}, whose shape is {shape}. Pass in_axes=None for it."
+                )
             sizes[where] = shape[axis]
 
     for k, (arg, axis) in enumerate(zip(args, axes, strict=True)):
