@@ -72,6 +72,6 @@ def as_milliseconds(dt: QuantityLike, owner: str, name: str = "dt") -> Any:
         raise ValueError(f"{argument(owner, name)} must be a scalar, got one of shape {np.shape(plain)}.")
     if isinstance(plain, jax.Array):
         return plain
-    if not plain > 0:
+    if not float(plain) > 0:
         raise ValueError(f"{argument(owner, name)} must be positive, got {dt!r}.")
     return float(plain)

@@ -5,21 +5,21 @@ arrays in one *coherent family* of units per object: time in ms, voltage in mV, 
 object's own `I_unit`, and every other unit derived from these three without a factor. In a coherent
 family a dimensionally right formula is numerically right on plain numbers.
 
-A field says once, in its class, what it measures: `tau: Array = unit_field("time")`.
+A field says once, in its class, what it measures: `tau: Array = eqx.field(metadata=measures("time"))`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import brainunit
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ._custom_types import Array, QuantityLike
 from ._errors import UnitError
@@ -149,7 +149,7 @@ def as_float_array(value: Any) -> Array:
 
 def is_traced(x: Any) -> bool:
     """Whether `x` stands for a value that is not known yet, inside a JAX transformation."""
-    return isinstance(x, jax.core.Tracer)
+    return isinstance(x, Tracer)
 
 
 def argument(owner: str | None, name: str) -> str:
@@ -262,19 +262,16 @@ def current_unit(
                 f"Give it in a unit of that dimension, or as a plain number, which is taken to be in "
                 f"{family_unit(dimension, default)}."
             )
-        return default if found == default else found
+        return default if found == default else cast(Unit, found)
     return default
 
 
 # Fields with a dimension
 
 
-def unit_field(dimension: Dimension, **kwargs: Any) -> Any:
-    """A field of an `eqx.Module` that holds plain arrays of the given dimension.
-
-    `kwargs` are those of `equinox.field`.
-    """
-    return eqx.field(metadata={"dimension": dimension}, **kwargs)
+def measures(dimension: Dimension) -> dict[str, Dimension]:
+    """The metadata of an `equinox.field` that holds plain arrays of the given dimension."""
+    return {"dimension": dimension}
 
 
 def field_dimension(cls: type, name: str) -> Dimension | None:
@@ -320,7 +317,7 @@ def format_with_units(obj: eqx.Module) -> str:
     """The `repr` of a module whose fields have units: small values in full, arrays by shape and dtype.
 
     >>> class Leak(eqx.Module):
-    ...     tau: Array = unit_field("time")
+    ...     tau: Array = eqx.field(metadata=measures("time"))
     >>> format_with_units(Leak(jnp.float32(0.1))), format_with_units(Leak(jnp.ones(3)))
     ('Leak(tau=0.1 * ms)', 'Leak(tau=f32[3] * ms)')
     """
@@ -346,4 +343,4 @@ def _format_value(value: Any) -> str:
     concrete = isinstance(value, np.ndarray | jax.Array) and not is_traced(value)
     if concrete and value.ndim == 0 and not jnp.issubdtype(value.dtype, jax.dtypes.extended):
         return str(np.asarray(value))
-    return eqx.tree_pformat(value, width=math.inf, short_arrays=True)
+    return eqx.tree_pformat(value, width=10**6, short_arrays=True)

@@ -15,7 +15,7 @@ import numpy as np
 from ._custom_types import Array, Float, Key, PyTree, QuantityLike, Shape, Size
 from ._parameters import as_milliseconds
 from ._progress import BoundBar, ProgressBar, as_progress_bar
-from ._units import is_traced, unit_field
+from ._units import is_traced, measures
 
 
 Record: TypeAlias = Callable[[PyTree, PyTree], PyTree] | str | Sequence[str]
@@ -48,7 +48,7 @@ class Solution(eqx.Module):
 
     outputs: PyTree
     state: PyTree
-    ts: Float[Array, " time"] = unit_field("time")
+    ts: Float[Array, " time"] = eqx.field(metadata=measures("time"))
     records: PyTree
 
 

@@ -1,6 +1,7 @@
 """The two faces of one model give equal results: the same bits forward, the same gradients."""
 
 import functools
+from typing import Any
 
 import brainunit as u
 import jax
@@ -18,6 +19,10 @@ DT = 0.1 * u.ms
 
 class Leaky(ns.nn.Dynamics):
     """A leaky integrate-and-fire neuron as a user writes it, with units and implicit state."""
+
+    V_th: Any
+    V_reset: Any
+    V_rest: Any
 
     def __init__(self, size, R, tau, V_th, V_reset, V_rest, spk_reset):
         super().__init__(size)

@@ -115,7 +115,7 @@ FANS = [
 KURTOSIS = {"normal": 0.0, "uniform": -1.2, "truncated": float(stats.truncnorm(-2, 2).stats("k"))}
 
 
-@pytest.mark.parametrize(("initialiser", "variance", "form"), FANS, ids=lambda x: repr(x) if callable(x) else x)
+@pytest.mark.parametrize(("initialiser", "variance", "form"), FANS, ids=[f"{fan[0]}" for fan in FANS])
 def test_variance_is_scaled_by_the_fan(initialiser, variance, form):
     expected = variance(*SIZE)
     values = np.asarray(initialiser(SIZE, key=KEY), dtype=np.float64)

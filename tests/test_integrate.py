@@ -45,7 +45,7 @@ def test_phi_and_its_derivatives(order, wide):
         expected = np.array([moment(order, float(x)) for x in z])
         actual = derivative(order)(z)
         assert actual.dtype == z.dtype
-        np.testing.assert_allclose(actual, expected, rtol=20 * jnp.finfo(z.dtype).eps)
+        np.testing.assert_allclose(actual, expected, rtol=20 * float(jnp.finfo(z.dtype).eps))
 
 
 def test_phi_is_the_plain_expression_away_from_zero():

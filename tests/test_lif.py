@@ -206,7 +206,7 @@ def test_a_scan_over_the_step_is_the_step_again_and_again(wide):
             rows.append(np.asarray(spike))
         np.testing.assert_array_equal(np.asarray(spikes), rows)
         # The compiler may fuse, and so round, differently inside a loop.
-        np.testing.assert_allclose(final.V, state.V, rtol=20 * jnp.finfo(state.V.dtype).eps)
+        np.testing.assert_allclose(final.V, state.V, rtol=20 * float(jnp.finfo(state.V.dtype).eps))
 
 
 def test_jax_transformations_take_the_cell_as_it_is():
@@ -390,4 +390,4 @@ def test_a_neuron_without_a_state_type_is_refused():
             return state, current
 
     with pytest.raises(TypeError, match="state_type"):
-        Unfinished((1,), u.mA)
+        Unfinished((1,), u.mA)  # pyright: ignore[reportCallIssue]

@@ -23,15 +23,15 @@ finite = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 
 class Cell(eqx.Module):
-    tau: jax.Array = units.unit_field("time")
-    C: jax.Array = units.unit_field("capacitance")
+    tau: jax.Array = eqx.field(metadata=units.measures("time"))
+    C: jax.Array = eqx.field(metadata=units.measures("capacitance"))
     gain: jax.Array
     I_unit: units.Unit = eqx.field(static=True)
 
 
 class CellState(eqx.Module):
-    V: jax.Array = units.unit_field("voltage")
-    w: jax.Array = units.unit_field("current")
+    V: jax.Array = eqx.field(metadata=units.measures("voltage"))
+    w: jax.Array = eqx.field(metadata=units.measures("current"))
 
 
 # Quantities

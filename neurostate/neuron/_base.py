@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -146,7 +146,7 @@ def as_initial_value(
         return Constant(join_quantity(inner, unit))
     if is_quantity(value) or not callable(value):
         return parameter(value, unit, name, size=size, owner=owner)
-    return value if isinstance(value, eqx.Module) else StaticFunction(value)
+    return cast(Callable[..., Any], value) if isinstance(value, eqx.Module) else StaticFunction(value)
 
 
 def initial_array(

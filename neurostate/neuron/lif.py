@@ -11,7 +11,7 @@ import numpy as np
 
 from .._custom_types import Array, Float, Key, QuantityLike, Shape, Size, as_shape
 from .._parameters import as_milliseconds, parameter
-from .._units import Unit, argument, current_unit, family_unit, is_traced, mA, ms, mV, ohm, unit_field
+from .._units import Unit, argument, current_unit, family_unit, is_traced, mA, measures, ms, mV, ohm
 from ..init import Constant
 from ..integrate import exp_euler_step
 from ..surrogate import ReluGrad
@@ -21,7 +21,7 @@ from ._base import AbstractNeuron, as_current, as_initial_value, as_spike_functi
 class LIFState(eqx.Module):
     """The state of `LIF`: the membrane potential `V` in mV, of shape `(*batch, *size)`."""
 
-    V: Float[Array, " *state"] = unit_field("voltage")
+    V: Float[Array, " *state"] = eqx.field(metadata=measures("voltage"))
 
 
 class LIF(AbstractNeuron[LIFState]):
@@ -74,12 +74,12 @@ class LIF(AbstractNeuron[LIFState]):
     """
 
     size: Shape = eqx.field(static=True)
-    R: Float[Array, " *#size"] = unit_field("resistance")
-    tau: Float[Array, " *#size"] = unit_field("time")
-    V_th: Float[Array, " *#size"] = unit_field("voltage")
-    V_reset: Float[Array, " *#size"] = unit_field("voltage")
-    V_rest: Float[Array, " *#size"] = unit_field("voltage")
-    V_initializer: Float[Array, " *#size"] | Callable[..., Any] = unit_field("voltage")
+    R: Float[Array, " *#size"] = eqx.field(metadata=measures("resistance"))
+    tau: Float[Array, " *#size"] = eqx.field(metadata=measures("time"))
+    V_th: Float[Array, " *#size"] = eqx.field(metadata=measures("voltage"))
+    V_reset: Float[Array, " *#size"] = eqx.field(metadata=measures("voltage"))
+    V_rest: Float[Array, " *#size"] = eqx.field(metadata=measures("voltage"))
+    V_initializer: Float[Array, " *#size"] | Callable[..., Any] = eqx.field(metadata=measures("voltage"))
     spk_fun: Callable[[Array], Array]
     spk_reset: Literal["soft", "hard"] = eqx.field(static=True)
     I_unit: Unit = eqx.field(static=True)
