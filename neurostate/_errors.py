@@ -265,3 +265,19 @@ def new_reference(names: str) -> str:
         f"With these arguments the function touches references that it did not touch with the example arguments: "
         f"{names}. Call `functionalize` again with arguments like these."
     )
+
+
+def environ_in_raw(key: str) -> str:
+    return (
+        f"environ.{key} was read while a raw JAX transform stages a program. JAX keeps such programs, so the value of "
+        f"now would be used silently ever after. Use the transform of the same name in `neurostate.transform` "
+        f"instead of JAX's own ({_RAW}), or read the value before and pass it in."
+    )
+
+
+def environ_trace_is_over(key: str, kind: str) -> str:
+    return (
+        f"environ.{key} was set by a `context` that was entered inside `{kind}` and never left; that trace is over. "
+        "Leave a context where it was entered: use it as `with environ.context(...):` around the code that needs it, "
+        "not around a `yield`."
+    )

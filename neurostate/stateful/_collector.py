@@ -18,7 +18,18 @@ import jax.numpy as jnp
 from .. import _errors
 from .._errors import StateConflictError, TraceContextError
 from . import _tracing
-from ._values import Missing, leaves_of, mark_for, pack, repack, struct_of, unpack
+from ._values import Missing, Packed, flatten, leaves_of, mark_for, pack, repack, struct_of, unpack
+
+
+class Context:
+    """One open `environ.context`: its values, and the frame and JAX trace in which it was entered."""
+
+    __slots__ = ("frame", "trace", "values")
+
+    def __init__(self, values: dict[str, Any]):
+        self.values = values
+        self.frame = STACK.top
+        self.trace = _tracing.current_trace()
 
 
 class _Stack(threading.local):
@@ -29,7 +40,7 @@ class _Stack(threading.local):
 
     mark: Any = None
     top: Frame | None = None
-    contexts: tuple[tuple[dict[str, Any], Frame | None], ...] = ()
+    contexts: tuple[Context, ...] = ()
 
 
 STACK = _Stack()
@@ -65,13 +76,15 @@ class Slot:
     """What one frame knows of one reference.
 
     `entry` is its carried value on entry, as this frame's function sees it (`None` until it is
-    asked for), `outer` the same as the frame below sees it, `value` its value now.
+    asked for), `given` the object that was handed out for it, `outer` the carried value as the frame
+    below sees it, `value` the value now.
     """
 
-    __slots__ = ("entry", "outer", "read", "value", "written")
+    __slots__ = ("entry", "given", "outer", "read", "value", "written")
 
     def __init__(self) -> None:
         self.entry: Any = None
+        self.given: Any = None
         self.outer: Any = None
         self.value: Any = None
         self.read = self.written = False
@@ -88,6 +101,7 @@ class Frame:
         self.kind = kind
         self.parent: Frame | None = STACK.top
         self.trace: Any = _tracing.current_trace()
+        self.below: Any = self.trace
         self.slots: dict[Any, Slot] = {}
         self.born: dict[Any, None] = {}
         self.statics: dict[str, Any] = {}
@@ -112,7 +126,7 @@ class Frame:
     def enter(self, ref: Any, outer: Any) -> Any:
         """The carried value of `ref` inside this frame, from that outside."""
         del ref
-        return outer
+        return repack(struct_of(outer), leaves_of(outer))
 
     def leave(self, ref: Any) -> Any:
         """The carried value that `ref` has at the end, for the frame below."""
@@ -131,18 +145,18 @@ class Frame:
                 if slot.entry is None and not slot.written:
                     del self.slots[ref]
             if not slot.written:
-                slot.value = unpack(slot.entry)
+                slot.value = slot.given = unpack(repack(struct_of(slot.entry), leaves_of(slot.entry)))
         return slot
 
     def outer(self, ref: Any) -> Any:
         """The carried value of `ref` in the frame below."""
         if self.parent is None:
-            if self.raw == "staging":
+            raw = ref.raw_inside(self.below) if hasattr(ref, "raw_inside") else self.raw
+            if raw == "staging":
                 raise TraceContextError(_errors.raw_read(path_of(ref), self.kind))
-            leaf = ref._leaf
-            if type(leaf) is Missing:
-                raise leaf.error(ref)
-            return leaf
+            if type(ref._leaf) is Missing:
+                ref._committed()  # which raises, or makes the value that was waiting to be made
+            return ref._leaf
         return self.parent.take(ref, self.raw)
 
     def take(self, ref: Any, raw: str | None = None) -> Any:
@@ -188,7 +202,10 @@ class Frame:
         self.born[ref] = None
 
     def written(self) -> list[Any]:
-        """The references that exist outside this frame and were written in it."""
+        """The references that exist outside this frame and were written in it, or changed in place."""
+        for slot in self.slots.values():
+            if not slot.written and _changed_in_place(slot):
+                slot.written = True
         return [ref for ref, slot in self.slots.items() if slot.written and ref not in self.born]
 
     def check_births(self, cure: str) -> None:
@@ -196,6 +213,14 @@ class Frame:
         for ref in self.born:
             if _held_from_outside(ref, self.modules):
                 raise TraceContextError(_errors.born_inside(path_of(ref), self.kind, cure))
+
+
+def _changed_in_place(slot: Slot) -> bool:
+    entry = slot.entry
+    if type(entry) is not Packed or not entry.struct.is_mutable or slot.value is not slot.given:
+        return False
+    leaves, struct = flatten(slot.value)
+    return struct != entry.struct or any(map(operator.is_not, leaves, entry.leaves))
 
 
 def _held_from_outside(holder: Any, inside: set[int]) -> bool:
@@ -210,19 +235,17 @@ class StagedFrame(Frame):
     """The frame of a function that is traced into a program: each value on entry is marked.
 
     The marks are array objects of their own, which turn up among the constants of the traced
-    program; `marks` has those of each reference. `strong` drops weak types, as loops need for what
-    they carry. `keeps_births` lets references that are born inside come out with their value.
+    program; `marks` has those of each reference. `keeps_births` lets references that are born
+    inside come out with their value.
     """
 
-    def __init__(self, kind: str, strong: bool = False, keeps_births: bool = False):
+    def __init__(self, kind: str, keeps_births: bool = False):
         super().__init__(kind)
-        self.strong = strong
         self.keeps_births = keeps_births
         self.marks: dict[Any, list[Any]] = {}
 
     def enter(self, ref: Any, outer: Any) -> Any:
-        strong = self.strong and not getattr(ref, "read_only", False)
-        return repack(struct_of(outer), [self._stage(ref, mark_for(leaf, strong)) for leaf in leaves_of(outer)])
+        return repack(struct_of(outer), [self._stage(ref, mark_for(leaf)) for leaf in leaves_of(outer)])
 
     def _stage(self, ref: Any, mark: Any) -> Any:
         # The copy makes it a tracer: a concrete array would let `float(ref.value)` bake a constant in.
@@ -266,7 +289,7 @@ def commit(refs: Sequence[Any], values: Sequence[Any], before: Sequence[Any] = (
             slot = frame.slots.get(ref)
             frame.slots[ref] = new = Slot()
             if slot is not None:
-                new.entry, new.outer, new.read = slot.entry, slot.outer, slot.read
+                new.entry, new.given, new.outer, new.read = slot.entry, slot.given, slot.outer, slot.read
             new.value, new.written = unpack(value), True
         frame.born.update(dict.fromkeys(born))
     except BaseException:
@@ -296,10 +319,10 @@ def store(refs: Sequence[Any], values: Sequence[Any], before: Sequence[Any]) -> 
         raise
 
 
-def commit_frame(frame: Frame) -> None:
+def commit_frame(frame: Frame, births: bool = True) -> None:
     """Commits everything that was written in a frame whose values are those of the frame below."""
-    slots = frame.slots
+    slots, born = frame.slots, tuple(frame.born) if births else ()
     updated = [ref for ref in frame.written() if slots[ref].entry is not None]
-    written = [*updated, *(ref for ref in frame.written() if slots[ref].entry is None), *frame.born]
+    written = [*updated, *(ref for ref in frame.written() if slots[ref].entry is None), *born]
     values = [pack(slots[ref].value) for ref in written]
-    commit(written, values, [slots[ref].outer for ref in updated], tuple(frame.born))
+    commit(written, values, [slots[ref].outer for ref in updated], born)

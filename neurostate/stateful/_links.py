@@ -21,7 +21,7 @@ EPOCH = _Epoch()
 
 def held(value: Any) -> Iterator[tuple[str, Any]]:
     """The references and modules in an attribute's value, also in lists, tuples and dicts in it."""
-    if hasattr(value, "_owners"):
+    if hasattr(value, "_owners") and not isinstance(value, type):
         yield "", value
     elif isinstance(value, list | tuple):
         for k, item in enumerate(value):

@@ -68,14 +68,14 @@ def _type_of_staging_trace() -> type[Trace]:
 _Staging = _type_of_staging_trace()
 
 
-def raw_transform_inside(trace: Any) -> OneOf["staging", "mapping"] | None:
-    """What raw JAX transform runs inside `trace`.
+def raw_transform_inside(trace: Any, current: Any = None) -> OneOf["staging", "mapping"] | None:
+    """What raw JAX transform runs inside `trace`, up to `current`, the innermost one if not given.
 
-    `None` if `trace` itself is the innermost one, `"mapping"` for transforms that run the
+    `None` if `trace` itself is that, `"mapping"` for transforms that run the
     operations of their function at once (`vmap`, `grad`, `jvp`), `"staging"` for those that
     record a program to run later (`jit`, `scan`, `cond`, `checkpoint`).
     """
-    current = current_trace()
+    current = top_trace(None) if current is None else current
     if current is trace:
         return None
     while current is not None and current is not trace:

@@ -44,11 +44,12 @@ _DYNAMIC = _Dynamic()
 class Struct:
     """The static part of a value: its tree structure and its leaves that are not arrays."""
 
-    __slots__ = ("statics", "treedef")
+    __slots__ = ("is_mutable", "statics", "treedef")
 
     def __init__(self, treedef: Any, statics: tuple[Any, ...]):
         self.treedef = treedef
         self.statics = statics
+        self.is_mutable = _has_mutable(treedef)
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -76,28 +77,50 @@ class Struct:
         return jax.tree.unflatten(self.treedef, [next(rest) if s is _DYNAMIC else s for s in self.statics])
 
 
-class Packed:
-    """A value that is not a bare array, as its array leaves and their `Struct`."""
+def _has_mutable(treedef: Any) -> bool:
+    """Whether a tree has a node that can be changed in place."""
+    data = treedef.node_data()
+    if data is None:
+        return False
+    return issubclass(data[0], list | dict) or any(map(_has_mutable, treedef.children()))
 
-    __slots__ = ("_value", "leaves", "struct")
+
+class Packed:
+    """A value that is not a bare array, as its array leaves and their `Struct`.
+
+    A list or dict can be changed in place, so a value that has one is looked at again each time.
+    """
+
+    __slots__ = ("_leaves", "_struct", "_value")
 
     def __init__(self, leaves: tuple[Any, ...], struct: Struct, value: Any = _DYNAMIC):
-        self.leaves = leaves
-        self.struct = struct
+        self._leaves = leaves
+        self._struct = struct
         self._value = value
 
     @property
     def value(self) -> Any:
         if self._value is _DYNAMIC:
-            self._value = self.struct.unflatten(self.leaves)
+            self._value = self._struct.unflatten(self._leaves)
         return self._value
 
+    def refresh(self) -> tuple[tuple[Any, ...], Struct]:
+        """The leaves and the static part as they are now."""
+        if self._value is not _DYNAMIC and self._struct.is_mutable:
+            leaves, struct = flatten(self._value)
+            self._leaves, self._struct = tuple(leaves), struct
+        return self._leaves, self._struct
 
-jax.tree_util.register_pytree_node(
-    Packed,
-    lambda packed: (packed.leaves, packed.struct),
-    lambda struct, leaves: Packed(tuple(leaves), struct),
-)
+    @property
+    def leaves(self) -> tuple[Any, ...]:
+        return self.refresh()[0]
+
+    @property
+    def struct(self) -> Struct:
+        return self.refresh()[1]
+
+
+jax.tree_util.register_pytree_node(Packed, Packed.refresh, lambda struct, leaves: Packed(tuple(leaves), struct))
 
 
 class Missing:
@@ -188,16 +211,16 @@ def rescale(carried: Any, like: Any) -> Any:
     return pack(join_quantity(to_plain(unpack(carried), unit, "value"), unit))
 
 
-def mark_for(leaf: Any, strong: bool = False) -> Any:
+def mark_for(leaf: Any) -> Any:
     """A concrete array like `leaf`, an object of its own, whose identity marks it in a traced program.
 
-    Its value does not count. With `strong`, the weak type of a Python number is dropped. A concrete
-    array shares its buffers with the original; for a tracer they hold zeros.
+    Its value does not count: a concrete array shares its buffers with the original, for a tracer
+    they hold zeros.
     """
-    return _tracing.run_now(lambda: _mark_for(leaf, strong))
+    return _tracing.run_now(lambda: _mark_for(leaf))
 
 
-def _mark_for(leaf: Any, strong: bool) -> Any:
+def _mark_for(leaf: Any) -> Any:
     shape, dtype = jnp.shape(leaf), jax.typeof(leaf).dtype
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         if isinstance(leaf, Tracer):
@@ -206,15 +229,16 @@ def _mark_for(leaf: Any, strong: bool) -> Any:
         else:
             data = jax.random.key_data(leaf)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-    if _is_weak(leaf) and not strong:
+    if is_weak(leaf):
         return jnp.broadcast_to(jnp.asarray(np.zeros((), dtype).item()), shape)
-    if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and not _is_weak(leaf):
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer):
         shards = [shard.data for shard in leaf.addressable_shards]
         return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, shards)
     return jnp.zeros(shape, dtype)
 
 
-def _is_weak(leaf: Any) -> bool:
+def is_weak(leaf: Any) -> bool:
+    """Whether an array leaf is weakly typed, as Python numbers are."""
     return getattr(jax.typeof(leaf), "weak_type", False)
 
 

@@ -7,8 +7,8 @@ when they change. `t`, `i`, arrays and Quantities of arrays are inputs of compil
 >>> import brainunit as u
 >>> from neurostate import environ
 >>> with environ.context(dt=0.1 * u.ms):
-...     print(environ.get_dt())
-0.1 * msecond
+...     print(environ.get_dt().mantissa)
+0.1
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from .. import _errors
 from .._errors import EnvironmentKeyError, TraceContextError
 from . import _tracing
-from ._collector import STACK, Frame, frames
+from ._collector import STACK, Context, Frame, frames
 from ._config import setting
 from ._links import EPOCH
 from ._values import Missing, flatten, pack
@@ -49,9 +49,18 @@ def _is_input(key: str, value: Any) -> bool:
 
 def _signature(value: Any) -> Any:
     """A static value as something that compares fast, by equality and unit."""
-    if hasattr(value, "mantissa") and hasattr(value, "unit"):
-        return (type(value.mantissa), value.mantissa, value.unit)
-    return (type(value), value)
+    if isinstance(value, float):
+        return (type(value), value.hex())  # which tells 0.0 from -0.0, and finds NaN equal to itself
+    if isinstance(value, bool | int | str) or value is None:
+        return (type(value), value)
+    leaves, treedef = jax.tree.flatten(value)
+    if treedef == _ONE_LEAF:
+        return (type(value), value)
+    return (treedef, tuple(map(_signature, leaves)))
+
+
+_ONE_LEAF = jax.tree.structure(0)
+_ALL_KEYS = "all keys"  # stands for the set of keys, where a program asked for all of them
 
 
 class _Key:
@@ -64,15 +73,21 @@ class _Key:
         self.key = key
 
     def found_in(self, frame: Frame) -> tuple[Any] | None:
-        value, level = _find(self.key)
-        return (value,) if level is frame else None
+        """The value, if the innermost context that has it was entered in that frame."""
+        value, context = _find(self.key)
+        return (value,) if context is not None and context.frame is frame else None
+
+    def raw_inside(self, below: Any) -> str | None:
+        """What raw transform runs between the context that has the key and the trace `below`."""
+        _, context = _find(self.key)
+        return _tracing.raw_transform_inside(_tracing.EAGER if context is None else context.trace, below)
 
     def _committed(self) -> Any:
         return _find(self.key)[0]
 
     @property
     def _leaf(self) -> Any:
-        value = _find(self.key)[0]
+        value, _ = _find(self.key)
         if value is _MISSING or not _is_input(self.key, value):
             return Missing(lambda ref: EnvironmentKeyError(_errors.missing_key(self.key, "")))
         return pack(value)
@@ -81,12 +96,16 @@ class _Key:
 _keys: dict[str, _Key] = {}
 
 
-def _find(key: str) -> tuple[Any, Frame | None]:
-    """The value of a key and the frame in which it was set, `None` for outside of all."""
-    for values, frame in reversed(STACK.contexts):
-        if key in values:
-            return values[key], frame
+def _find(key: str) -> tuple[Any, Context | None]:
+    """The value of a key and the context that has it, `None` for `set`."""
+    for context in reversed(STACK.contexts):
+        if key in context.values:
+            return context.values[key], context
     return _settings.get(key, _MISSING), None
+
+
+def _visible_keys() -> frozenset[str]:
+    return frozenset(_settings).union(*(context.values for context in STACK.contexts))
 
 
 def holds(statics: dict[str, Any]) -> bool:
@@ -95,6 +114,8 @@ def holds(statics: dict[str, Any]) -> bool:
 
 
 def _static_signature(key: str) -> Any:
+    if key == _ALL_KEYS:
+        return _visible_keys()
     value, _ = _find(key)
     if value is _MISSING:
         return None
@@ -109,28 +130,39 @@ def value_of(ref: Any) -> Any:
 
 def note(statics: dict[str, Any]) -> None:
     """Marks static keys as read in the frames of now."""
-    for key in statics:
-        _read(key)
+    for key, signature in statics.items():
+        _note(key, signature, _find(key)[1])
+
+
+def _note(key: str, signature: Any, context: Context | None) -> None:
+    for frame in frames():
+        if context is not None and frame is context.frame:
+            return
+        frame.statics.setdefault(key, signature)
 
 
 def _read(key: str) -> Any:
-    value, level = _find(key)
+    value, context = _find(key)
     top = STACK.top
-    if top is None or level is top:
+    _check_alive(key, context)
+    here = top is None or (context is not None and context.frame is top)
+    start = context.trace if here and context is not None else _tracing.EAGER if top is None else top.trace
+    if _tracing.raw_transform_inside(start) == "staging":
+        raise TraceContextError(_errors.environ_in_raw(key))
+    if here or top is None:
         return value
     if value is not _MISSING and _is_input(key, value):
-        ref = _keys.setdefault(key, _Key(key))
-        slot = top.slot(ref)
+        slot = top.slot(_keys.setdefault(key, _Key(key)))
         slot.read = True
-        signature = "an input"
-        value = slot.value
-    else:
-        signature = None if value is _MISSING else _signature(value)
-    for frame in frames():
-        if frame is level:
-            break
-        frame.statics.setdefault(key, signature)
+        _note(key, "an input", context)
+        return slot.value
+    _note(key, None if value is _MISSING else _signature(value), context)
     return value
+
+
+def _check_alive(key: str, context: Context | None) -> None:
+    if context is not None and context.frame is not None and context.frame not in frames():
+        raise TraceContextError(_errors.environ_trace_is_over(key, context.frame.kind))
 
 
 def get(key: str, default: Any = _MISSING, desc: str | None = None) -> Any:
@@ -171,10 +203,8 @@ def dftype() -> Any:
 
 def all() -> dict[str, Any]:
     """Every key with the value that it has here."""
-    keys = dict.fromkeys(_settings)
-    for values, _ in STACK.contexts:
-        keys.update(dict.fromkeys(values))
-    return {key: get(key) for key in keys}
+    _note(_ALL_KEYS, _visible_keys(), None)
+    return {key: get(key) for key in sorted(_visible_keys())}
 
 
 def _check_outside(what: str) -> None:
@@ -222,12 +252,16 @@ def context(**values: Any) -> Iterator[dict[str, Any]]:
         if key in values:
             raise ValueError(f"environ.context cannot set {key!r} for a block only: use environ.set.")
     with _precision_of(values):
-        before, mark = STACK.contexts, STACK.mark
-        STACK.contexts = STACK.mark = (*before, (values, STACK.top))
+        mine, mark = Context(values), STACK.mark
+        before = STACK.contexts
+        STACK.contexts = STACK.mark = entered = (*before, mine)
         try:
             yield values
         finally:
-            STACK.contexts, STACK.mark = before, mark
+            if STACK.contexts is entered:
+                STACK.contexts, STACK.mark = before, mark
+            else:  # a generator may leave its context out of order
+                STACK.contexts = STACK.mark = tuple(context for context in STACK.contexts if context is not mine)
 
 
 @contextmanager

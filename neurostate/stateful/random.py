@@ -27,6 +27,7 @@ from jaxtyping import Array, ArrayLike
 
 from .._custom_types import Key
 from . import _tracing
+from ._collector import STACK
 from ._ref import StateRef
 from ._values import Missing
 
@@ -50,18 +51,17 @@ class RandomState(StateRef):
     __slots__ = ("_seed",)
 
     def __init__(self, seed_or_key: Any = None, name: str | None = None):
-        super().__init__(name=name)
-        # The key is made on first use: making one on import would start JAX' backend.
         self._seed = _as_seed(seed_or_key)
-        self._leaf = Missing(lambda ref: RuntimeError("The random key could not be made."))
+        if STACK.top is not None or not _tracing.is_eager():
+            super().__init__(as_key(self._seed), name=name)
+        else:
+            super().__init__(name=name)  # the key is made on first use: here it would start JAX' backend
 
     def _committed(self) -> Any:
-        self._ensure()
+        if type(self._leaf) is Missing and self._seed is not None:
+            seed, self._seed = self._seed, None
+            self._leaf = _tracing.run_now(lambda: as_key(seed))
         return super()._committed()
-
-    def _ensure(self) -> None:
-        if type(self._leaf) is Missing:
-            self._leaf = _tracing.run_now(lambda: as_key(self._seed))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._seed = 0
@@ -69,7 +69,6 @@ class RandomState(StateRef):
 
     def seed(self, seed_or_key: Any = None) -> None:
         """Starts again from a seed or key; without one, from the system's."""
-        self._ensure()
         self.value = as_key(_as_seed(seed_or_key))
 
     def set_key(self, key: Any) -> None:
@@ -122,13 +121,11 @@ def set_key(key: Any) -> None:
 
 def get_key() -> Key:
     """The global key as it is, without moving it."""
-    DEFAULT._ensure()
     return DEFAULT.value
 
 
 def split_key(n: int | None = None) -> Key:
     """A new key from the global one, or `n` of them, never given before."""
-    DEFAULT._ensure()
     return DEFAULT.split_key(n)
 
 
@@ -149,7 +146,6 @@ def seed_context(seed_or_key: Any) -> Iterator[None]:
     >>> bool((a == b).all())
     True
     """
-    DEFAULT._ensure()
     before = DEFAULT.value
     DEFAULT.seed(seed_or_key)
     try:

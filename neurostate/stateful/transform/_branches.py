@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 from ... import _errors
 from ..._errors import StateStructureError
@@ -17,6 +18,7 @@ from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._ref import describe_value
 from .._values import flatten, leaves_of, repack, rescale, same_dimension, struct_of
+from ._loops import as_dtypes
 
 
 def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
@@ -44,7 +46,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
         if not callable(fn):
             raise TypeError(_errors.not_callable("cond", fn))
     _check_scalar("cond", pred)
-    if jit_is_disabled():
+    if jit_is_disabled() and not isinstance(pred, Tracer):
         return _plain("cond", true_fun if bool(pred) else false_fun, operands)
     branches = (false_fun, true_fun)
     return _staging.run("cond", lambda p, ops: _branch("cond", _as_index(p), branches, ops), pred, operands)
@@ -72,7 +74,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     _check_scalar("switch", index)
     if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
         raise TypeError(f"The index of `switch` must be an integer, got {describe_value(index)}.")
-    if jit_is_disabled():
+    if jit_is_disabled() and not isinstance(index, Tracer):
         return _plain("switch", branches[min(max(int(index), 0), len(branches) - 1)], operands)
 
     def run(k: Any, ops: Any) -> Any:
@@ -97,8 +99,7 @@ def _plain(kind: str, fn: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
     with frame.running():
         out = fn(*operands)
     frame.check_births(_errors.INIT_BEFORE)
-    frame.born.clear()
-    commit_frame(frame)
+    commit_frame(frame, births=False)
     return out
 
 
@@ -127,32 +128,23 @@ def _branch(kind: str, index: Any, branches: tuple[Callable[..., Any], ...], ope
             given = dict(zip(values, inputs, strict=True))
             out, new = program([given[ref] for ref in program.inputs], leaves)
             given.update(zip(program.writes, new, strict=True))
-            return _as(out, outputs), [
-                _as(leaves_of(rescale(given[ref], like)), d) for ref, (like, d) in states.items()
+            return as_dtypes(out, outputs), [
+                as_dtypes(leaves_of(rescale(given[ref], like)), d) for ref, (like, d) in states.items()
             ]
 
         return branch
 
-    out, new = lax.switch(index, [run(program) for program in programs], list(values.values()), leaves)
+    with jax.disable_jit(False):
+        out, new = lax.switch(index, [run(program) for program in programs], list(values.values()), leaves)
     new = [repack(struct_of(like), state) for (like, _), state in zip(states.values(), new, strict=True)]
     commit(written, new, [values[ref] for ref in written])
     return programs[0].out_struct.unflatten(out)
 
 
-def _as(leaves: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
-    """The leaves in those dtypes, not weakly typed."""
-    return [
-        leaf if leaf.dtype == dtype and not getattr(leaf, "weak_type", False) else lax.convert_element_type(leaf, dtype)
-        for leaf, dtype in zip(leaves, dtypes, strict=True)
-    ]
-
-
 def _dtype(avals: Sequence[Any]) -> Any:
-    """The dtype that all of them can have, `None` if there is none: weakly typed ones follow the others."""
-    strong = {aval.dtype for aval in avals if not getattr(aval, "weak_type", False)}
-    if len(strong) > 1 or len({aval.shape for aval in avals}) > 1:
-        return None
-    return strong.pop() if strong else jnp.result_type(*(aval.dtype for aval in avals))
+    """The dtype that all of them have, `None` if they differ, or if their shapes do."""
+    dtypes, shapes = {aval.dtype for aval in avals}, {aval.shape for aval in avals}
+    return dtypes.pop() if len(dtypes) == len(shapes) == 1 else None
 
 
 def _common_outputs(kind: str, programs: list[Program]) -> list[Any]:

@@ -177,7 +177,6 @@ class Call:
             if unread and self.target.check_states:
                 raise ValueError(_errors.unread_states([path_of(ref) for ref in unread]))
             frame.check_births(_errors.INIT_BEFORE)
-            frame.born.clear()
             self.writes = frame.written()
             return out, (aux, [pack(frame.slots[ref].value) for ref in self.writes])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from .._collector import Frame, StagedFrame, commit, commit_frame, path_of
 from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._ref import describe_value
-from .._values import flatten, leaves_of, repack, rescale, struct_of
+from .._values import flatten, is_weak, leaves_of, pack, repack, rescale, struct_of, unpack
 
 
 def for_loop(
@@ -55,11 +55,25 @@ def for_loop(
     if not callable(f):
         raise TypeError(_errors.not_callable("for_loop", f))
 
+    return loop("for_loop", f, xs, length, reverse, unroll, pbar)
+
+
+def loop(
+    kind: str,
+    f: Callable[..., Any],
+    xs: tuple[Any, ...],
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int = 1,
+    pbar: ProgressBar | int | None = None,
+) -> Any:
+    """A `for_loop` under the name of another transform."""
+
     def body(carry: None, slices: tuple[Any, ...]) -> tuple[None, Any]:
         del carry
         return None, f(*slices)
 
-    return _Loop("for_loop", body, length, reverse, unroll, pbar)(None, xs)[1]
+    return _Loop(kind, body, length, reverse, unroll, pbar)(None, xs)[1]
 
 
 def scan(
@@ -101,18 +115,32 @@ def scan(
 
 
 class LoopFrame(StagedFrame):
-    """The frame of a loop's body: what it writes must come out as it went in."""
+    """The frame of a loop's body: what it writes must come out as it went in.
 
-    def __init__(self, kind: str):
-        super().__init__(kind, strong=True)
+    `promoted` has the dtypes of the weakly typed states that came out of an earlier trace otherwise.
+    """
+
+    def __init__(self, kind: str, promoted: dict[Any, list[Any]]):
+        super().__init__(kind)
+        self.promoted = promoted
+
+    def enter(self, ref: Any, outer: Any) -> Any:
+        if ref in self.promoted:
+            leaves = zip(leaves_of(outer), self.promoted[ref], strict=True)
+            outer = repack(struct_of(outer), [lax.convert_element_type(leaf, dtype) for leaf, dtype in leaves])
+        return super().enter(ref, outer)
 
     def leave(self, ref: Any) -> Any:
-        entry, new = self.slot(ref).entry, super().leave(ref)
-        new = rescale(new, entry)
-        if struct_of(new) != struct_of(entry) or _shapes(new) != _shapes(entry):
-            before, after = describe_value(entry), describe_value(new)
-            raise StateStructureError(_errors.state_changed(self.kind, path_of(ref), before, after))
+        entry = self.slot(ref).entry
+        new = rescale(super().leave(ref), entry)
+        check_same(self.kind, ref, entry, new)
         return new
+
+
+def check_same(kind: str, ref: Any, entry: Any, new: Any) -> None:
+    """Refuses a value of another structure or shape than the one on entry."""
+    if struct_of(new) != struct_of(entry) or _shapes(new) != _shapes(entry):
+        raise StateStructureError(_errors.state_changed(kind, path_of(ref), describe_value(entry), describe_value(new)))
 
 
 def _shapes(carried: Any) -> list[tuple[int, ...]]:
@@ -154,6 +182,8 @@ class _Loop:
             lengths[jax.tree_util.keystr(path)] = jnp.shape(leaf)[0]
         if self.length is not None:
             lengths["length"] = int(self.length)
+            if self.length < 0:
+                raise ValueError(f"The `length` of `{self.kind}` must not be negative, got {self.length}.")
         if not lengths:
             raise ValueError(_errors.no_length(self.kind))
         if len(set(lengths.values())) > 1:
@@ -175,24 +205,74 @@ class _Loop:
                 raise StateStructureError(_errors.carry_structure(self.kind, init_struct, flatten(new)[1]))
             return new, out
 
-        avals = [_strong_aval(leaf) for leaf in init_leaves]
-        avals += [jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.asarray(leaf).dtype) for leaf in xs_leaves]
-        frame = LoopFrame(self.kind)
-        program, values = trace(body, avals, frame)
-        frame.check_births(_errors.INIT_BEFORE)
-        return self._run(program, values, init_leaves, xs_leaves, steps)
+        slices = [jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.asarray(leaf).dtype) for leaf in xs_leaves]
+        promoted: dict[Any, list[Any]] = {}
+        while True:
+            frame = LoopFrame(self.kind, promoted)
+            program, values = trace(body, [*init_leaves, *slices], frame)
+            frame.check_births(_errors.INIT_BEFORE)
+            before = values[: program.updates]
+            new_init, new_states = self._promotions(program, before, init_leaves, promoted)
+            if not new_init and not new_states:
+                return self._run(program, values, init_leaves, xs_leaves, steps)
+            # As in `lax.scan`: a weakly typed number that comes out otherwise goes in otherwise, strongly.
+            init_leaves = [
+                lax.convert_element_type(leaf, new_init.get(k, leaf.dtype)) for k, leaf in enumerate(init_leaves)
+            ]
+            promoted = {**promoted, **new_states}
+
+    def _promotions(
+        self, program: Program, before: list[Any], init: list[Any], promoted: dict[Any, list[Any]]
+    ) -> tuple[dict[int, Any], dict[Any, list[Any]]]:
+        """The dtypes of the weakly typed leaves of carry and states that come out with another one.
+
+        A strong one that changes is an error, as is a changed shape of the carry.
+        """
+        kind, outs = self.kind, [variable.aval for variable in program.jaxpr.outvars]
+        new_init = {}
+        for k, (leaf, out) in enumerate(zip(init, outs, strict=False)):
+            name = f"leaf {k} of the carry"
+            if leaf.shape != out.shape:
+                raise StateStructureError(_errors.state_changed(kind, name, describe_value(leaf), describe_value(out)))
+            if leaf.dtype != out.dtype:
+                if not is_weak(leaf):
+                    raise StateStructureError(
+                        _errors.dtype_changed(kind, name, describe_value(leaf), describe_value(out))
+                    )
+                new_init[k] = out.dtype
+        new_states, start = {}, program.out_count
+        for ref, value, count in zip(program.writes, before, program.write_counts, strict=True):
+            dtypes = [out.dtype for out in outs[start : start + count]]
+            start += count
+            seen = promoted.get(ref) or [jax.typeof(leaf).dtype for leaf in leaves_of(value)]
+            if dtypes == seen:
+                continue
+            weak = [
+                is_weak(leaf) or dtype == old for leaf, dtype, old in zip(leaves_of(value), dtypes, seen, strict=True)
+            ]
+            if ref in promoted or not all(weak):
+                new = repack(struct_of(value), outs[start - count : start])
+                before_text, after_text = describe_value(value), describe_value(new)
+                raise StateStructureError(_errors.dtype_changed(kind, path_of(ref), before_text, after_text))
+            new_states[ref] = dtypes
+        return new_init, new_states
 
     def _run(self, program: Program, values: list[Any], init: list[Any], xs: list[Any], steps: int) -> tuple[Any, Any]:
         """Runs the traced body as one `lax.scan` and commits what it writes."""
         before, read = values[: program.updates], values[program.updates :]
-        leaves = [leaf for value in before for leaf in leaves_of(value)]
-        leaves, init = _promote(self.kind, program, leaves, init)
-        carried = _repack(before, leaves)
+        avals = [variable.aval for variable in program.jaxpr.outvars]
+        init = as_dtypes(init, [aval.dtype for aval in avals])
+        dtypes = iter([aval.dtype for aval in avals[program.out_count :]])
+        carried = [
+            repack(struct_of(value), as_dtypes(leaves_of(value), [next(dtypes) for _ in leaves_of(value)]))
+            for value in before
+        ]
 
         def step(carry: Any, slices: list[Any]) -> tuple[Any, Any]:
             state, old = carry
             out, new = program([*state, *read], [*old, *slices])
-            return (new, out[: len(init)]), out[len(init) :]
+            new = [repack(struct_of(v), as_dtypes(leaves_of(v), _dtypes(o))) for v, o in zip(new, state, strict=True)]
+            return (new, as_dtypes(out, _dtypes(old))), out[len(init) :]
 
         (state, last), stacked = lax.scan(
             step, (carried, init), xs, length=steps, reverse=self.reverse, unroll=self.unroll
@@ -212,48 +292,26 @@ class _Loop:
                 outs.append(out)
                 if bar is not None:
                     bar.tick(steps - 1 - k if self.reverse else k, carry, out)
+                for ref in frame.written():
+                    slot = frame.slot(ref)
+                    slot.value = unpack(rescale(pack(slot.value), slot.entry))
+                    check_same(self.kind, ref, slot.entry, pack(slot.value))
         frame.check_births(_errors.INIT_BEFORE)
-        frame.born.clear()
-        commit_frame(frame)
+        commit_frame(frame, births=False)
         if self.reverse:
             outs.reverse()
         return carry, jax.tree.map(lambda *items: jnp.stack(items), *outs)
 
 
-def _strong_aval(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+def as_dtypes(leaves: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
+    """The first leaves in those dtypes, not weakly typed."""
+    return [
+        jnp.asarray(leaf)
+        if jax.typeof(leaf).dtype == dtype and not is_weak(leaf)
+        else lax.convert_element_type(leaf, dtype)
+        for leaf, dtype in zip(leaves, dtypes, strict=False)
+    ]
 
 
-def _repack(values: list[Any], leaves: list[Any]) -> list[Any]:
-    rest = iter(leaves)
-    return [repack(struct_of(value), [next(rest) for _ in leaves_of(value)]) for value in values]
-
-
-def _promote(kind: str, program: Program, state: list[Any], init: list[Any]) -> tuple[list[Any], list[Any]]:
-    """What the loop starts from, strong; weakly typed numbers take the dtype that they come out with.
-
-    Anything else that comes out with another dtype is an error.
-    """
-    outvars = program.jaxpr.outvars
-    wanted = [*outvars[program.out_count :][: len(state)], *outvars[: len(init)]]
-    names = [path_of(ref) for ref in program.writes for _ in range(program.write_counts[program.writes.index(ref)])]
-    names += [f"the carry's leaf {k}" for k in range(len(init))]
-    places = {k: place for place, k in program.places}
-    variables = [program.jaxpr.invars[places[k]] for k in range(len(state))]
-    variables += program.jaxpr.invars[len(program.consts) :][: len(init)]
-    started = []
-    for name, leaf, variable, out in zip(names, [*state, *init], variables, wanted, strict=True):
-        leaf = jnp.asarray(leaf)
-        if leaf.shape != out.aval.shape:
-            raise StateStructureError(_errors.state_changed(kind, name, describe_value(leaf), describe_value(out.aval)))
-        if leaf.dtype != out.aval.dtype and not (leaf.weak_type and _only_converted(program.jaxpr, variable)):
-            raise StateStructureError(_errors.dtype_changed(kind, name, describe_value(leaf), describe_value(out.aval)))
-        same = leaf.dtype == out.aval.dtype and not getattr(leaf, "weak_type", False)
-        started.append(leaf if same else lax.convert_element_type(leaf, out.aval.dtype))
-    return started[: len(state)], started[len(state) :]
-
-
-def _only_converted(jaxpr: Any, variable: Any) -> bool:
-    """Whether a program does nothing to an input but convert it, so that it may have another dtype."""
-    uses = [eqn for eqn in jaxpr.eqns if any(v is variable for v in eqn.invars)]
-    return all(eqn.primitive.name == "convert_element_type" for eqn in uses)
+def _dtypes(carried: Any) -> list[Any]:
+    return [leaf.dtype for leaf in (carried if isinstance(carried, list) else leaves_of(carried))]

@@ -17,7 +17,7 @@ from .._collector import Frame, commit, path_of
 from .._filters import Axes, as_axes
 from .._functionalize import check_output
 from .._values import flatten, is_array, leaves_of, pack, pack_argument, repack, struct_of, unpack
-from ._loops import for_loop
+from ._loops import loop
 
 
 class VmapFrame(Frame):
@@ -286,7 +286,7 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
     if not callable(f):
         raise TypeError(_errors.not_callable("map", f))
     if batch_size is None:
-        return for_loop(f, *xs)
+        return loop("map", f, xs)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"The batch_size of `map` must be an int of at least 1, got {batch_size!r}.")
     axes = _argument_axes(0, xs)
@@ -298,10 +298,11 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
         head = jax.tree.map(lambda x: x[: full * batch_size].reshape(full, batch_size, *x.shape[1:]), xs)
         parts = []
         if full:
-            out = for_loop(mapped, *head)
+            out = loop("map", mapped, head)
             parts.append(jax.tree.map(lambda x: x.reshape(full * batch_size, *x.shape[2:]), out))
         if count % batch_size or not full:
-            parts.append(mapped(*jax.tree.map(lambda x: x[full * batch_size :], xs)))
+            rest = jax.tree.map(lambda x: x[None, full * batch_size :], xs)
+            parts.append(jax.tree.map(lambda x: x[0], loop("map", mapped, rest)))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts) if len(parts) > 1 else parts[0]
 
     return _staging.run("map", run, *jax.tree.map(jnp.asarray, xs))
