@@ -104,7 +104,7 @@ def simulate(
         >>> import brainunit as u, jax.numpy as jnp, neurostate as ns
         >>> currents = jnp.full((500, 100), 1.5) * u.mA  # (time, neuron)
         >>> sol = ns.simulate(ns.LIF(100), currents, dt=0.1 * u.ms, record="V", every=10)
-        >>> sol.outputs.shape, sol.records["V"].shape, ns.quantity(sol, "ts")[-1].item()
+        >>> sol.outputs.shape, sol.records["V"].shape, float(sol.ts[-1])
         ((50, 100), (50, 100), 50.0)
     """
     dt = as_milliseconds(dt, "simulate")

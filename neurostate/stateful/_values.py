@@ -6,6 +6,7 @@ as `Packed`: its array leaves, which a program takes and returns, and its `Struc
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,7 +75,8 @@ class Struct:
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         rest = iter(leaves)
-        return jax.tree.unflatten(self.treedef, [next(rest) if s is _DYNAMIC else s for s in self.statics])
+        items = [next(rest) if s is _DYNAMIC else s() if type(s) is _Identity else s for s in self.statics]
+        return jax.tree.unflatten(self.treedef, items)
 
 
 def _has_mutable(treedef: Any) -> bool:
@@ -132,8 +134,27 @@ class Missing:
         self.error = error
 
 
-def flatten(value: Any) -> tuple[list[Any], Struct]:
-    """Splits a pytree into its array leaves and its static part."""
+class _Identity(weakref.ref):
+    """A module or reference among arguments: static by identity, and not kept alive by caches."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, leaf: Any):
+        super().__init__(leaf)
+        self._hash = id(leaf)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Identity) and self() is not None and self() is other())
+
+
+def flatten(value: Any, argument: bool = False) -> tuple[list[Any], Struct]:
+    """Splits a pytree into its array leaves and its static part.
+
+    In an `argument`, a module or reference is held weakly.
+    """
     leaves, treedef = jax.tree.flatten(value)
     dynamic, statics = [], []
     for leaf in leaves:
@@ -142,8 +163,12 @@ def flatten(value: Any) -> tuple[list[Any], Struct]:
             statics.append(_DYNAMIC)
         else:
             _check_hashable(leaf)
-            statics.append(leaf)
+            statics.append(_Identity(leaf) if argument and _has_identity(leaf) else leaf)
     return dynamic, Struct(treedef, tuple(statics))
+
+
+def _has_identity(leaf: Any) -> bool:
+    return hasattr(leaf, "_owners") and not isinstance(leaf, type)
 
 
 def _check_hashable(leaf: Any) -> None:
@@ -165,14 +190,14 @@ def pack_argument(value: Any) -> Any:
     """The carried form of an argument: itself if all its leaves are arrays, else `Packed`."""
     if is_array(value) or all(map(is_array, jax.tree.leaves(value))):
         return value
-    leaves, struct = flatten(value)
-    return Packed(tuple(leaves), struct, value)
+    leaves, struct = flatten(value, argument=True)
+    return Packed(tuple(leaves), struct)
 
 
 def pack_static(value: Any) -> Packed:
     """The carried form of an argument that is static whatever it is."""
     _check_hashable(value)
-    return Packed((), Struct(_ONE_LEAF, (value,)), value)
+    return Packed((), Struct(_ONE_LEAF, (_Identity(value) if _has_identity(value) else value,)))
 
 
 _ONE_LEAF = jax.tree.structure(0)

@@ -143,18 +143,22 @@ class Jitted:
         if jit_is_disabled():
             return self._plain(args, kwargs)
         args, kwargs = self._arguments.pack(args, kwargs)
+        plan, values = self._find(args, kwargs)
+        return self._execute(plan, values, args, kwargs)
+
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Plan, list[Any]]:
+        """The plan for these arguments and the values of its inputs; traces where there is none."""
         signature = _signature(args, kwargs)
         for plan in list(self._plans):
             if plan.is_dead():
                 self._drop(plan)
             elif signature in plan.arguments and plan.is_current():
-                try:
-                    return self._execute(plan, _values_now(plan), args, kwargs)
-                except _Miss:
-                    continue
+                values = _values_now(plan)
+                if _signature(values, args, kwargs) in plan.programs:
+                    return plan, values
         plan, values = self._trace(args, kwargs)
         plan.arguments.add(signature)
-        return self._execute(plan, values, args, kwargs)
+        return plan, values
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Plan, list[Any]]:
         """Runs the function once for this signature; gives its plan, ready to compile."""
@@ -213,7 +217,7 @@ class Jitted:
     def _ready(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Plan, tuple[Any, ...], dict[str, Any]]:
         """A plan with its arguments, traced if need be, without running it."""
         args, kwargs = self._arguments.pack(args, kwargs)
-        plan, values = self._trace(args, kwargs)
+        plan, values = self._find(args, kwargs)
         return plan, (*plan.leading(values, args, kwargs), *args), kwargs
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
