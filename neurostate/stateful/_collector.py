@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,16 @@ from .. import _errors
 from .._errors import StateConflictError, TraceContextError
 from . import _tracing
 from ._values import Missing, Packed, flatten, leaves_of, mark_for, pack, repack, struct_of, unpack
+
+
+class _Threads:
+    """Whether references have been used in more than one thread."""
+
+    first: int | None = None
+    several = False
+
+
+THREADS = _Threads()
 
 
 class Context:
@@ -41,6 +52,16 @@ class _Stack(threading.local):
     mark: Any = None
     top: Frame | None = None
     contexts: tuple[Context, ...] = ()
+
+    def __init__(self) -> None:
+        # Runs in each thread on its first use of a reference or transform. While there is one thread
+        # only, a commit needs no lock. It may be about to store now, having seen that it was alone:
+        # this lets it finish before the second one reads anything.
+        if THREADS.first is None:
+            THREADS.first = threading.get_ident()
+        elif not THREADS.several:
+            THREADS.several = True
+            time.sleep(0.02)
 
 
 STACK = _Stack()

@@ -14,7 +14,7 @@ from .. import _errors
 from .._errors import StateNotInitialisedError, TraceContextError
 from . import _tracing
 from ._collector import STACK, check_eager, frames, path_of
-from ._values import Missing, leaves_of, pack, unpack
+from ._values import Cell, Missing, leaves_of, pack, unpack
 
 
 _NO_VALUE = object()
@@ -45,16 +45,17 @@ class StateRef:
     1
     """
 
-    __slots__ = ("__weakref__", "_leaf", "_owners", "name", "tags")
+    __slots__ = ("__weakref__", "_cell", "_owners", "name", "tags")
 
     def __init__(self, value: Any = _NO_VALUE, name: str | None = None, tag: str | Iterable[str] | None = None):
         if name is not None and not isinstance(name, str):
             raise TypeError(f"The name of a {type(self).__name__} must be a string, got {name!r}.")
         self.name = name
+        self._cell = Cell()
         self.tags: frozenset[str] = frozenset() if tag is None else frozenset([tag] if isinstance(tag, str) else tag)
         self._owners: list[Any] = []
         if value is _NO_VALUE:
-            self._leaf: Any = Missing(lambda ref: StateNotInitialisedError(_errors.not_initialised(path_of(ref))))
+            self._leaf = Missing(lambda ref: StateNotInitialisedError(_errors.not_initialised(path_of(ref))))
             return
         if isinstance(value, StateRef):
             raise TypeError(_errors.reference_as_value(path_of(value)))
@@ -66,6 +67,15 @@ class StateRef:
             kind = frame.kind
             self._leaf = Missing(lambda ref: TraceContextError(_errors.trace_is_over(path_of(ref), kind)))
             frame.bear(self, value)
+
+    @property
+    def _leaf(self) -> Any:
+        """The carried form of the last committed value."""
+        return self._cell.leaf
+
+    @_leaf.setter
+    def _leaf(self, leaf: Any) -> None:
+        self._cell.leaf = leaf
 
     @property
     def value(self) -> Any:

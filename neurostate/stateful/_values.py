@@ -75,7 +75,7 @@ class Struct:
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         rest = iter(leaves)
-        items = [next(rest) if s is _DYNAMIC else s() if type(s) is _Identity else s for s in self.statics]
+        items = [next(rest) if s is _DYNAMIC else s() if isinstance(s, _Identity) else s for s in self.statics]
         return jax.tree.unflatten(self.treedef, items)
 
 
@@ -123,6 +123,17 @@ class Packed:
 
 
 jax.tree_util.register_pytree_node(Packed, Packed.refresh, lambda struct, leaves: Packed(tuple(leaves), struct))
+
+
+class Cell:
+    """Where the carried value of a reference lies.
+
+    A compiled function holds the cells of its references, and the references weakly.
+    """
+
+    __slots__ = ("leaf",)
+
+    leaf: Any
 
 
 class Missing:

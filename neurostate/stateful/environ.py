@@ -71,6 +71,11 @@ class _Key:
     def __init__(self, key: str):
         self.name = f"environ.{key}"
         self.key = key
+        self._cell = self
+
+    @property
+    def leaf(self) -> Any:
+        return self._leaf
 
     def found_in(self, frame: Frame) -> tuple[Any] | None:
         """The value, if the innermost context that has it was entered in that frame."""

@@ -18,7 +18,19 @@ from jax.core import Tracer
 from ... import _errors
 from ..._errors import StateLostError
 from .. import _tracing, environ
-from .._collector import COMMIT, STACK, Frame, StagedFrame, check_eager, commit, commit_frame, get_leaf, path_of, store
+from .._collector import (
+    COMMIT,
+    STACK,
+    THREADS,
+    Frame,
+    StagedFrame,
+    check_eager,
+    commit,
+    commit_frame,
+    get_leaf,
+    path_of,
+    store,
+)
 from .._config import configuration, jit_is_disabled
 from .._functionalize import Program, trace
 from .._links import EPOCH, Links
@@ -35,8 +47,8 @@ def _signature(*trees: Any) -> Any:
     return (treedef, tuple(map(aval, leaves)), configuration())
 
 
-def _weak(ref: Any) -> Callable[[], Any]:
-    return (lambda: ref) if getattr(ref, "read_only", False) else weakref.ref(ref)
+def _weak(ref: Any, on_death: Callable[[Any], None] | None = None) -> Callable[[], Any]:
+    return (lambda: ref) if getattr(ref, "read_only", False) else weakref.ref(ref, on_death)
 
 
 class _Plan:
@@ -46,8 +58,8 @@ class _Plan:
     """
 
     def __init__(self, program: Program, donate: bool, options: dict[str, Any]):
-        self.key = _effects(program)
-        self.inputs = [_weak(ref) for ref in program.inputs]
+        self.inputs = [_weak(ref, self._on_death) for ref in program.inputs]
+        self.cells = [ref._cell for ref in program.inputs]
         self.writes = [_weak(ref) for ref in program.writes]
         self.updates = program.updates
         self.only_updates = self.updates == len(program.writes)
@@ -84,11 +96,26 @@ class _Plan:
         given, kept = values[: self.updates], values[self.updates :]
         return _without_aliases(given, (kept, args, kwargs)), kept
 
+    def _on_death(self, _: Any) -> None:
+        """One of the inputs is gone: its array goes too, and the next call looks for another plan."""
+        self.epoch, self.cells = -1, []
+
+    def serves(self, program: Program) -> bool:
+        """Whether a program touches the same references, and depends on `environ`, in the same way."""
+        mine = [*map(call, self.inputs), *map(call, self.writes)]
+        its = [*program.inputs, *program.writes]
+        return (
+            len(self.inputs) == len(program.inputs)
+            and len(mine) == len(its)
+            and all(a is b for a, b in zip(mine, its, strict=True))
+            and self.statics == program.statics
+        )
+
     def is_current(self) -> bool:
         """Whether `environ` and the way to the references are as they were."""
         if self.epoch != EPOCH.value or self.mark is not STACK.mark:
             epoch = EPOCH.value
-            if not environ.holds(self.statics) or not self.links.hold():
+            if self.is_dead() or not environ.holds(self.statics) or not self.links.hold():
                 return False
             if STACK.top is None:
                 self.epoch, self.mark = epoch, STACK.mark
@@ -96,10 +123,6 @@ class _Plan:
 
     def is_dead(self) -> bool:
         return None in list(map(call, self.inputs)) or (self.epoch != EPOCH.value and not self.links.hold())
-
-
-def _effects(program: Program) -> Any:
-    return ([*map(id, program.inputs)], [*map(id, program.writes)], program.statics)
 
 
 class Jitted:
@@ -123,15 +146,20 @@ class Jitted:
         plan = self._fast
         if plan is None or plan.mark is not STACK.mark or plan.epoch != EPOCH.value or top_trace(None) is not EAGER:
             return self._slow(args, kwargs)
+        cells = plan.cells
         try:
-            refs = [ref() for ref in plan.inputs]
-            values = [ref._leaf for ref in refs]
+            values = [cell.leaf for cell in cells]
             out, new = plan.run(values, *args, **kwargs)
-        except (_Miss, TypeError, AttributeError):
+        except (_Miss, TypeError):
             return self._slow(args, kwargs)
-        if plan.only_updates:
-            with COMMIT:
-                store(refs, new, values)
+        if plan.only_updates and not THREADS.several:
+            try:
+                for cell, value in zip(cells, new):
+                    cell.leaf = value
+            except BaseException:
+                for cell, value, _ in zip(cells, values, new):
+                    cell.leaf = value
+                raise
         else:
             refs, new = _alive([ref() for ref in plan.writes], new)
             with COMMIT:
@@ -169,7 +197,7 @@ class Jitted:
             return self.fun(*map(unpack, packed_args), **{k: unpack(v) for k, v in packed_kwargs.items()})
 
         program, values = trace(call, leaves, StagedFrame("jit", keeps_births=True))
-        found = [plan for plan in self._plans if plan.key == _effects(program) and not plan.is_dead()]
+        found = [plan for plan in self._plans if plan.serves(program) and not plan.is_dead()]
         if found and not program.captures_tracer:
             plan = found[0]
         else:
