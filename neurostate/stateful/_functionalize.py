@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -12,6 +12,9 @@ from jax.core import Tracer, eval_jaxpr
 from .. import _errors
 from ._collector import StagedFrame, path_of
 from ._values import Struct, flatten, leaves_of, pack, repack, struct_of
+
+
+_GIVEN = object()  # stands for a constant that is given at each call
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +53,23 @@ class Program:
         """Whether it closes over a value of an enclosing trace, so that it dies with that."""
         return any(isinstance(const, Tracer) for const in self.consts)
 
-    def __call__(self, inputs: Sequence[Any], args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    @property
+    def constants(self) -> list[Any]:
+        """The arrays that the function closes over."""
+        return [const for const in self.consts if const is not None]
+
+    def without_values(self) -> Program:
+        """The same without what it keeps alive: its references and constants."""
+        consts = tuple(const if const is None else _GIVEN for const in self.consts)
+        return replace(self, inputs=(), writes=(), consts=consts)
+
+    def __call__(
+        self, inputs: Sequence[Any], args: Sequence[Any], constants: Sequence[Any] | None = None
+    ) -> tuple[list[Any], list[Any]]:
         """Runs on carried values; gives the output's leaves and the carried values written."""
         leaves = [leaf for value in inputs for leaf in leaves_of(value)]
-        consts = list(self.consts)
+        rest = iter(self.constants if constants is None else constants)
+        consts = [None if const is None else next(rest) for const in self.consts]
         for place, k in self.places:
             consts[place] = leaves[k]
         results = eval_jaxpr(self.jaxpr, (), *consts, *args)

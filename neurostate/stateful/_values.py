@@ -75,7 +75,7 @@ class Struct:
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         rest = iter(leaves)
-        items = [next(rest) if s is _DYNAMIC else s() if isinstance(s, _Identity) else s for s in self.statics]
+        items = [next(rest) if s is _DYNAMIC else s.leaf if isinstance(s, _Identity) else s for s in self.statics]
         return jax.tree.unflatten(self.treedef, items)
 
 
@@ -133,7 +133,8 @@ class Cell:
 
     __slots__ = ("leaf",)
 
-    leaf: Any
+    def __init__(self, leaf: Any = None):
+        self.leaf = leaf
 
 
 class Missing:
@@ -145,20 +146,26 @@ class Missing:
         self.error = error
 
 
-class _Identity(weakref.ref):
+class _Identity:
     """A module or reference among arguments: static by identity, and not kept alive by caches."""
 
-    __slots__ = ("_hash",)
+    __slots__ = ("_hash", "_weak")
 
     def __init__(self, leaf: Any):
-        super().__init__(leaf)
+        self._weak = weakref.ref(leaf)
         self._hash = id(leaf)
+
+    @property
+    def leaf(self) -> Any:
+        return self._weak()
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, _Identity) and self() is not None and self() is other())
+        if self is other:
+            return True
+        return isinstance(other, _Identity) and self.leaf is not None and self.leaf is other.leaf
 
 
 def flatten(value: Any, argument: bool = False) -> tuple[list[Any], Struct]:

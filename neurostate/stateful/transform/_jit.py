@@ -7,7 +7,6 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from operator import call
 from typing import Any
 
@@ -35,7 +34,7 @@ from .._config import configuration, jit_is_disabled
 from .._functionalize import Program, trace
 from .._links import EPOCH, Links
 from .._tracing import EAGER, top_trace
-from .._values import Missing, Packed, aval, leaves_of, pack_argument, pack_static, unpack
+from .._values import Cell, Missing, Packed, aval, leaves_of, pack_argument, pack_static, unpack
 
 
 class _Miss(Exception):
@@ -59,7 +58,10 @@ class _Plan:
 
     def __init__(self, program: Program, donate: bool, options: dict[str, Any]):
         self.inputs = [_weak(ref, self._on_death) for ref in program.inputs]
-        self.cells = [ref._cell for ref in program.inputs]
+        # Constants are given at each call too: compiled into the program, they would be folded, and round
+        # otherwise than in an eager call.
+        self.constants = program.constants
+        self.cells = [ref._cell for ref in program.inputs] + [Cell(jnp.asarray(const)) for const in self.constants]
         self.writes = [_weak(ref) for ref in program.writes]
         self.updates = program.updates
         self.only_updates = self.updates == len(program.writes)
@@ -85,7 +87,8 @@ class _Plan:
             if program is None:
                 raise _Miss
             self.programs[signature] = program
-        out, writes = program(values, jax.tree.leaves((args, kwargs)))
+        count = len(self.inputs)
+        out, writes = program(values[:count], jax.tree.leaves((args, kwargs)), values[count:])
         packed = Packed(tuple(out), program.out_struct)
         return packed.value if program.out_struct.is_pure else packed, writes
 
@@ -109,6 +112,7 @@ class _Plan:
             and len(mine) == len(its)
             and all(a is b for a, b in zip(mine, its, strict=True))
             and self.statics == program.statics
+            and [*map(id, self.constants)] == [*map(id, program.constants)]
         )
 
     def is_current(self) -> bool:
@@ -204,8 +208,8 @@ class Jitted:
             plan = _Plan(program, self._arguments.donate_states, self._options)
             if not program.captures_tracer:
                 self._plans.insert(0, plan)
-        plan.pending[threading.get_ident()] = replace(program, inputs=(), writes=())  # which would keep them alive
-        return plan, values
+        plan.pending[threading.get_ident()] = program.without_values()
+        return plan, [*values, *(cell.leaf for cell in plan.cells[len(values) :])]
 
     def _execute(self, plan: _Plan, values: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs a plan on the values of its inputs and commits what it writes."""
@@ -281,15 +285,16 @@ def _alive(refs: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
 def _values_now(plan: _Plan) -> list[Any]:
     """The carried values of a plan's inputs, in the frame of now."""
     refs, top = [ref() for ref in plan.inputs], STACK.top
+    constants = [cell.leaf for cell in plan.cells[len(refs) :]]
     if top is not None:
         raw = _tracing.raw_transform_inside(top.trace)
-        return [top.take(ref, raw) for ref in refs]
+        return [*(top.take(ref, raw) for ref in refs), *constants]
     for ref in refs[:1]:
         check_eager(ref, writing=False)
     for ref in refs:
         if type(ref._leaf) is Missing:
             raise ref._leaf.error(ref)
-    return list(map(get_leaf, refs))
+    return [*map(get_leaf, refs), *constants]
 
 
 def _without_aliases(given: list[Any], others: Any) -> list[Any]:
