@@ -281,3 +281,11 @@ def environ_trace_is_over(key: str, kind: str) -> str:
         "Leave a context where it was entered: use it as `with environ.context(...):` around the code that needs it, "
         "not around a `yield`."
     )
+
+
+def branches_differ(kind: str, path: str, first: str, other: str) -> str:
+    return (
+        f"The branches of `{kind}` leave {path} with different structures.\n  one:     {first}\n  another: {other}\n"
+        "A branch that does not write a state leaves its old value. Write the same shape, dtype and unit in each, "
+        "for example with `.astype`."
+    )

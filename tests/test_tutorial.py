@@ -95,7 +95,7 @@ def test_eager_and_compiled_runs_agree():
 
 
 def test_batched_trials_have_the_shapes_of_the_tutorial():
-    currents = u.math.asarray([np.ones(1000) * current for current in np.linspace(0.1, 0.2, 10) * u.mA])
+    currents = u.math.asarray([np.ones(1000) * current * u.mA for current in np.linspace(0.1, 0.2, 10)])
     V, spikes = T.vmap(one_trial)(currents)
     assert V.shape == spikes.shape == (10, 1000, 1)
     assert V.unit == u.mV

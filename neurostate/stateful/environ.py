@@ -118,6 +118,11 @@ def holds(statics: dict[str, Any]) -> bool:
     return builtins.all(_static_signature(key) == value for key, value in statics.items())
 
 
+def can_change_in_place(statics: dict[str, Any]) -> bool:
+    """Whether a static value is a list or dict, which nobody tells when it changes."""
+    return any(flatten(_find(key)[0])[1].is_mutable for key in statics if key != _ALL_KEYS)
+
+
 def _static_signature(key: str) -> Any:
     if key == _ALL_KEYS:
         return _visible_keys()

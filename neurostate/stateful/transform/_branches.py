@@ -128,15 +128,16 @@ def _branch(kind: str, index: Any, branches: tuple[Callable[..., Any], ...], ope
             given = dict(zip(values, inputs, strict=True))
             out, new = program([given[ref] for ref in program.inputs], leaves)
             given.update(zip(program.writes, new, strict=True))
-            return as_dtypes(out, outputs), [
-                as_dtypes(leaves_of(rescale(given[ref], like)), d) for ref, (like, d) in states.items()
+            final = [
+                as_dtypes(leaves_of(rescale(given[ref], like)), dtypes) for ref, (_, like, dtypes) in states.items()
             ]
+            return as_dtypes(out, outputs), final
 
         return branch
 
     with jax.disable_jit(False):
         out, new = lax.switch(index, [run(program) for program in programs], list(values.values()), leaves)
-    new = [repack(struct_of(like), state) for (like, _), state in zip(states.values(), new, strict=True)]
+    new = [repack(struct, state) for (struct, _, _), state in zip(states.values(), new, strict=True)]
     commit(written, new, [values[ref] for ref in written])
     return programs[0].out_struct.unflatten(out)
 
@@ -163,27 +164,22 @@ def _common_outputs(kind: str, programs: list[Program]) -> list[Any]:
     return dtypes
 
 
-def _common_state(kind: str, ref: Any, entry: Any, programs: list[Program]) -> tuple[Any, list[Any]]:
-    """How a written reference comes out: a value of the same structure, and its dtypes."""
+def _common_state(kind: str, ref: Any, entry: Any, programs: list[Program]) -> tuple[Any, Any, list[Any]]:
+    """How a written reference comes out: its structure, a value with its unit, and its dtypes."""
     found: list[tuple[Any, list[Any]]] = []
     for program in programs:
         if ref in program.writes:
             k = program.writes.index(ref)
             start = program.out_count + sum(program.write_counts[:k])
             avals = [v.aval for v in program.jaxpr.outvars[start : start + program.write_counts[k]]]
-            found.append((repack(program.write_structs[k], avals), avals))
-    if len(found) < len(programs):
-        found.append((entry, [jax.typeof(leaf) for leaf in leaves_of(entry)]))
-    like, dtypes = found[0][0], []
-    for other, avals in found[1:]:
-        same = struct_of(other) == struct_of(like) or same_dimension(other, like)
-        if not same or len(avals) != len(found[0][1]):
-            before, after = describe_value(other), describe_value(like)
-            raise StateStructureError(_errors.state_changed(kind, path_of(ref), before, after))
-    for group in zip(*(avals for _, avals in found), strict=True):
-        dtype = _dtype(group)
-        if dtype is None:
-            before, after = describe_value(found[-1][0]), describe_value(like)
-            raise StateStructureError(_errors.state_changed(kind, path_of(ref), before, after))
-        dtypes.append(dtype)
-    return like, dtypes
+            found.append((program.write_structs[k], avals))
+    of_entry = (struct_of(entry), [jax.typeof(leaf) for leaf in leaves_of(entry)])
+    if len(found) < len(programs) or same_dimension(entry, repack(*found[0])):
+        found.insert(0, of_entry)
+    struct, avals = found[0]
+    for other in found[1:]:
+        alike = other[0] == struct or same_dimension(repack(*other), repack(struct, avals))
+        if not alike or [_dtype(pair) for pair in zip(avals, other[1], strict=False)].count(None):
+            before, after = describe_value(repack(*found[0])), describe_value(repack(*other))
+            raise StateStructureError(_errors.branches_differ(kind, path_of(ref), before, after))
+    return struct, repack(struct, avals), [aval.dtype for aval in avals]

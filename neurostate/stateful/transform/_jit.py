@@ -69,7 +69,7 @@ class _Plan:
         self.born = program.born
         self.statics = program.statics
         self.links = Links([*program.inputs, *program.writes])
-        self.epoch = EPOCH.value
+        self.epoch = -1 if environ.can_change_in_place(program.statics) else EPOCH.value
         self.mark: Any = STACK.mark
         self.programs: dict[Any, Program] = {}
         self.arguments: set[Any] = set()
@@ -121,7 +121,7 @@ class _Plan:
             epoch = EPOCH.value
             if self.is_dead() or not environ.holds(self.statics) or not self.links.hold():
                 return False
-            if STACK.top is None:
+            if STACK.top is None and not environ.can_change_in_place(self.statics):
                 self.epoch, self.mark = epoch, STACK.mark
         return True
 
