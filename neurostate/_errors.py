@@ -289,3 +289,10 @@ def branches_differ(kind: str, path: str, first: str, other: str) -> str:
         "A branch that does not write a state leaves its old value. Write the same shape, dtype and unit in each, "
         "for example with `.astype`."
     )
+
+
+def condition_writes(kind: str, paths: list[str]) -> str:
+    return (
+        f"The condition of `{kind}` writes {', '.join(paths)}, but it may only read: how often it runs is not "
+        "part of the result. Write it in the body."
+    )

@@ -15,6 +15,7 @@ import numpy as np
 from ._custom_types import Array, Float, Key, PyTree, QuantityLike, Shape, Size
 from ._parameters import as_milliseconds
 from ._progress import BoundBar, ProgressBar, as_progress_bar
+from ._segments import scan_in_segments
 from ._units import is_traced, measures
 
 
@@ -159,19 +160,24 @@ def _run(
             bar.tick(i, state, output)
         return state, output
 
+    def tick(xs: tuple[Any, Any], state: PyTree, ys: PyTree) -> None:
+        if bar is not None:
+            index = xs[0].reshape(-1)
+            bar.tick(index[-1], state, _row(ys, -1), stride=index.size, wait=True)
+
     def kept(state: PyTree, output: PyTree) -> tuple[PyTree, PyTree]:
         return output, None if record is None else record(state, output)
 
     index = None if key is None and bar is None else jnp.arange(num_steps, dtype=jnp.int32)
     xs = (index, inputs)
-    scan = functools.partial(_scan, unroll=unroll)
+    scan = functools.partial(scan_in_segments, unroll=unroll, after=tick)
     if every == 1:
 
         def body(state: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
             state, output = step(state, x)
             return state, kept(state, output)
 
-        state, (outputs, records) = scan(body, state, xs, segment=segment, bar=bar)
+        state, (outputs, records) = scan(body, state, xs, segment=segment)
         return outputs, state, records
 
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: step(state, _row(xs, 0))[1]))
@@ -182,52 +188,17 @@ def _run(
     inner = segment if segment is not None and segment < every else None
 
     def block(state: PyTree, xs: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
-        (state, output), _ = scan(keep_last, (state, blank), xs, segment=inner)
+        (state, output), _ = scan_in_segments(keep_last, (state, blank), xs, segment=inner, unroll=unroll)
         return state, kept(state, output)
 
     split = num_steps // every * every
     blocks = jax.tree.map(lambda x: x[:split].reshape(split // every, every, *x.shape[1:]), xs)
     outer = None if segment is None else max(1, segment // every)
-    state, (outputs, records) = _scan(block, state, blocks, segment=outer, bar=bar)
+    state, (outputs, records) = scan_in_segments(block, state, blocks, segment=outer, after=tick)
     if split < num_steps:
         rest = jax.tree.map(lambda x: x[split:], xs)
-        (state, _), _ = scan(keep_last, (state, blank), rest, segment=segment, bar=bar)
+        (state, _), _ = scan(keep_last, (state, blank), rest, segment=segment)
     return outputs, state, records
-
-
-def _scan(
-    f: Step, carry: PyTree, xs: PyTree, *, segment: int | None, unroll: int | bool = 1, bar: BoundBar | None = None
-) -> tuple[PyTree, PyTree]:
-    """`lax.scan`, in segments that the backward pass runs again if `segment` is given.
-
-    The bar ticks after each segment, outside of the checkpoint, where it does not run again. Without
-    segments it is up to `f`.
-    """
-    if segment is None:
-        return jax.lax.scan(f, carry, xs, unroll=unroll)
-
-    def run(carry: PyTree, xs: PyTree) -> tuple[PyTree, PyTree]:
-        return jax.lax.scan(f, carry, xs, unroll=unroll)
-
-    def run_and_tick(carry: PyTree, xs: PyTree, prevent_cse: bool) -> tuple[PyTree, PyTree]:
-        carry, ys = jax.checkpoint(run, prevent_cse=prevent_cse)(carry, xs)
-        if bar is not None:
-            index = xs[0].reshape(-1)
-            bar.tick(index[-1], carry, _row(ys, -1), stride=index.size, wait=True)
-        return carry, ys
-
-    length = _num_steps(xs)
-    split = length // segment * segment
-    parts = []
-    if split:
-        heads = jax.tree.map(lambda x: x[:split].reshape(split // segment, segment, *x.shape[1:]), xs)
-        carry, ys = jax.lax.scan(functools.partial(run_and_tick, prevent_cse=False), carry, heads)
-        parts.append(jax.tree.map(lambda y: y.reshape(split, *y.shape[2:]), ys))
-    if split < length:
-        rest = jax.tree.map(lambda x: x[split:], xs)
-        carry, ys = run_and_tick(carry, rest, prevent_cse=True)
-        parts.append(ys)
-    return carry, jax.tree.map(lambda *ys: jnp.concatenate(ys), *parts) if len(parts) > 1 else parts[0]
 
 
 def _row(tree: PyTree, i: int) -> PyTree:

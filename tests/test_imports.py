@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "neurostate"
 # The layers, from the lowest up: a file imports from its own layer and from those below it.
 LAYERS = (
     {"_custom_types", "_errors", "typing"},
-    {"_units", "_parameters", "_progress", "surrogate", "init", "integrate"},
+    {"_units", "_parameters", "_progress", "_segments", "surrogate", "init", "integrate"},
     {"neuron", "synapse", "connect", "plasticity", "readout", "encode"},
     {"network"},
     {"simulate", "train", "nir", "snapshot", "plot", "testing"},

@@ -49,6 +49,11 @@ class Program:
     statics: dict[str, Any]
 
     @property
+    def out_avals(self) -> list[Any]:
+        """The shapes and dtypes of all results: the output's leaves, then those of the values written."""
+        return [variable.aval for variable in self.jaxpr.outvars]
+
+    @property
     def captures_tracer(self) -> bool:
         """Whether it closes over a value of an enclosing trace, so that it dies with that."""
         return any(isinstance(const, Tracer) for const in self.consts)

@@ -18,7 +18,7 @@ from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._ref import describe_value
 from .._values import flatten, leaves_of, repack, rescale, same_dimension, struct_of
-from ._loops import as_dtypes
+from ._carry import as_dtypes
 
 
 def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:

@@ -1,8 +1,9 @@
-"""`for_loop` and `scan`: loops over time whose references are carried from step to step."""
+"""`for_loop`, `scan` and their checkpointed forms: loops over time whose references are carried from step to step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,14 +11,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from ... import _errors
-from ..._errors import StateStructureError
 from ..._progress import BoundBar, ProgressBar, as_progress_bar
+from ..._segments import scan_in_segments
 from .. import _staging
-from .._collector import Frame, StagedFrame, commit, commit_frame, path_of
+from .._collector import Frame, commit_frame
 from .._config import jit_is_disabled
-from .._functionalize import Program, trace
-from .._ref import describe_value
-from .._values import flatten, is_weak, leaves_of, pack, repack, rescale, struct_of, unpack
+from .._tracing import is_eager
+from .._values import pack, rescale, unpack
+from ._carry import Body, check_same
 
 
 def for_loop(
@@ -52,10 +53,52 @@ def for_loop(
     >>> print(ns.transform.for_loop(step, jnp.arange(4.0)))
     [0. 1. 3. 6.]
     """
-    if not callable(f):
-        raise TypeError(_errors.not_callable("for_loop", f))
-
     return loop("for_loop", f, xs, length, reverse, unroll, pbar)
+
+
+def checkpointed_for_loop(
+    f: Callable[..., Any],
+    *xs: Any,
+    length: int | None = None,
+    base: int = 16,
+    pbar: ProgressBar | int | None = None,
+) -> Any:
+    """A [`neurostate.transform.for_loop`][] whose reverse-mode memory is bounded.
+
+    The backward pass runs segments of `base` steps again. So it keeps `length / base + base` values
+    of the states instead of `length`, and gives the same gradients.
+
+    **Arguments:** as `for_loop`; `base` is an int of at least 2.
+
+    **Returns:**, **Raises:** as `for_loop`.
+
+    >>> import jax.numpy as jnp, neurostate as ns
+    >>> print(ns.transform.checkpointed_for_loop(lambda x: x * x, jnp.arange(4.0), base=2))
+    [0. 1. 4. 9.]
+    """
+    return loop("checkpointed_for_loop", f, xs, length, pbar=pbar, segment=_segment(base))
+
+
+def checkpointed_scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    base: int = 16,
+    pbar: ProgressBar | int | None = None,
+) -> tuple[Any, Any]:
+    """A [`neurostate.transform.scan`][] whose reverse-mode memory is bounded.
+
+    **Arguments:**, **Returns:**, **Raises:** as `scan`, and `base` as in
+    [`neurostate.transform.checkpointed_for_loop`][].
+    """
+    return _scan("checkpointed_scan", f, init, xs, length, False, 1, pbar, _segment(base))
+
+
+def _segment(base: int) -> int:
+    if isinstance(base, bool) or not isinstance(base, int) or base < 2:
+        raise ValueError(f"The base of a checkpointed loop must be an int of at least 2, got {base!r}.")
+    return base
 
 
 def loop(
@@ -66,14 +109,17 @@ def loop(
     reverse: bool = False,
     unroll: int = 1,
     pbar: ProgressBar | int | None = None,
+    segment: int | None = None,
 ) -> Any:
     """A `for_loop` under the name of another transform."""
+    if not callable(f):
+        raise TypeError(_errors.not_callable(kind, f))
 
     def body(carry: None, slices: tuple[Any, ...]) -> tuple[None, Any]:
         del carry
         return None, f(*slices)
 
-    return _Loop(kind, body, length, reverse, unroll, pbar)(None, xs)[1]
+    return _Loop(kind, body, length, reverse, unroll, pbar, segment)(None, xs)[1]
 
 
 def scan(
@@ -102,8 +148,12 @@ def scan(
     >>> print(carry, before, count.value)
     3.0 [0. 0. 1.] 3
     """
+    return _scan("scan", f, init, xs, length, reverse, unroll, pbar)
+
+
+def _scan(kind: str, f: Callable[..., Any], init: Any, xs: Any, *options: Any) -> tuple[Any, Any]:
     if not callable(f):
-        raise TypeError(_errors.not_callable("scan", f))
+        raise TypeError(_errors.not_callable(kind, f))
 
     def body(carry: Any, slices: Any) -> tuple[Any, Any]:
         result = f(carry, slices)
@@ -111,40 +161,7 @@ def scan(
             raise TypeError(_errors.scan_output(result))
         return result
 
-    return _Loop("scan", body, length, reverse, unroll, pbar)(init, xs)
-
-
-class LoopFrame(StagedFrame):
-    """The frame of a loop's body: what it writes must come out as it went in.
-
-    `promoted` has the dtypes of the weakly typed states that came out of an earlier trace otherwise.
-    """
-
-    def __init__(self, kind: str, promoted: dict[Any, list[Any]]):
-        super().__init__(kind)
-        self.promoted = promoted
-
-    def enter(self, ref: Any, outer: Any) -> Any:
-        if ref in self.promoted:
-            leaves = zip(leaves_of(outer), self.promoted[ref], strict=True)
-            outer = repack(struct_of(outer), [lax.convert_element_type(leaf, dtype) for leaf, dtype in leaves])
-        return super().enter(ref, outer)
-
-    def leave(self, ref: Any) -> Any:
-        entry = self.slot(ref).entry
-        new = rescale(super().leave(ref), entry)
-        check_same(self.kind, ref, entry, new)
-        return new
-
-
-def check_same(kind: str, ref: Any, entry: Any, new: Any) -> None:
-    """Refuses a value of another structure or shape than the one on entry."""
-    if struct_of(new) != struct_of(entry) or _shapes(new) != _shapes(entry):
-        raise StateStructureError(_errors.state_changed(kind, path_of(ref), describe_value(entry), describe_value(new)))
-
-
-def _shapes(carried: Any) -> list[tuple[int, ...]]:
-    return [jnp.shape(leaf) for leaf in leaves_of(carried)]
+    return _Loop(kind, body, *options)(init, xs)
 
 
 class _Loop:
@@ -158,6 +175,7 @@ class _Loop:
         reverse: bool,
         unroll: int,
         pbar: ProgressBar | int | None,
+        segment: int | None = None,
     ):
         self.kind = kind
         self.body = body
@@ -165,6 +183,7 @@ class _Loop:
         self.reverse = reverse
         self.unroll = unroll
         self.pbar = pbar
+        self.segment = segment
 
     def __call__(self, init: Any, xs: Any) -> tuple[Any, Any]:
         steps = self._steps(xs)
@@ -172,7 +191,10 @@ class _Loop:
         bar = None if shown is None or steps == 0 else shown.bind(steps)
         if jit_is_disabled():
             return self._plain(init, xs, steps, bar)
-        return _staging.run(self.kind, lambda *args: self._staged(steps, *args), init, xs, bar)
+        result = _staging.run(self.kind, lambda *args: self._staged(steps, *args), init, xs, bar)
+        if bar is not None and is_eager():
+            jax.effects_barrier()  # so that the bar is complete when the call returns
+        return result
 
     def _steps(self, xs: Any) -> int:
         lengths = {}
@@ -191,94 +213,27 @@ class _Loop:
         return next(iter(lengths.values()))
 
     def _staged(self, steps: int, init: Any, xs: Any, bar: BoundBar | None) -> tuple[Any, Any]:
-        init_leaves, init_struct = flatten(init)
-        xs_leaves, xs_struct = flatten((xs, None if bar is None else jnp.arange(steps)))
-        init_leaves = [jnp.asarray(leaf) for leaf in init_leaves]
+        in_body = bar if self.segment is None else None
 
-        def body(*tracers: Any) -> tuple[Any, Any]:
-            carry = init_struct.unflatten(tracers[: len(init_leaves)])
-            slices, i = xs_struct.unflatten(tracers[len(init_leaves) :])
-            new, out = self.body(carry, slices)
-            if bar is not None:
-                bar.tick(steps - 1 - i if self.reverse else i, new, out)
-            if flatten(new)[1] != init_struct:
-                raise StateStructureError(_errors.carry_structure(self.kind, init_struct, flatten(new)[1]))
+        def body(carry: Any, slices: tuple[Any, Any]) -> tuple[Any, Any]:
+            i, x = slices
+            new, out = self.body(carry, x)
+            if in_body is not None:
+                in_body.tick(steps - 1 - i if self.reverse else i, new, out)
             return new, out
 
-        slices = [jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.asarray(leaf).dtype) for leaf in xs_leaves]
-        promoted: dict[Any, list[Any]] = {}
-        while True:
-            frame = LoopFrame(self.kind, promoted)
-            program, values = trace(body, [*init_leaves, *slices], frame)
-            frame.check_births(_errors.INIT_BEFORE)
-            before = values[: program.updates]
-            new_init, new_states = self._promotions(program, before, init_leaves, promoted)
-            if not new_init and not new_states:
-                return self._run(program, values, init_leaves, xs_leaves, steps)
-            # As in `lax.scan`: a weakly typed number that comes out otherwise goes in otherwise, strongly.
-            init_leaves = [
-                lax.convert_element_type(leaf, new_init.get(k, leaf.dtype)) for k, leaf in enumerate(init_leaves)
-            ]
-            promoted = {**promoted, **new_states}
+        traced = Body(self.kind, body, init, (None if bar is None else jnp.arange(steps), xs))
+        if self.segment is None or steps == 0:
+            options: dict[str, Any] = {"length": steps, "reverse": self.reverse, "unroll": self.unroll}
+            return traced.finish(*lax.scan(traced.step, traced.start, traced.xs, **options))
 
-    def _promotions(
-        self, program: Program, before: list[Any], init: list[Any], promoted: dict[Any, list[Any]]
-    ) -> tuple[dict[int, Any], dict[Any, list[Any]]]:
-        """The dtypes of the weakly typed leaves of carry and states that come out with another one.
+        def tick(slices: list[Any], carry: Any, ys: Any) -> None:
+            if bar is not None:
+                bar.tick(slices[0][-1], stride=slices[0].size, wait=True)
 
-        A strong one that changes is an error, as is a changed shape of the carry.
-        """
-        kind, outs = self.kind, [variable.aval for variable in program.jaxpr.outvars]
-        new_init = {}
-        for k, (leaf, out) in enumerate(zip(init, outs, strict=False)):
-            name = f"leaf {k} of the carry"
-            if leaf.shape != out.shape:
-                raise StateStructureError(_errors.state_changed(kind, name, describe_value(leaf), describe_value(out)))
-            if leaf.dtype != out.dtype:
-                if not is_weak(leaf):
-                    raise StateStructureError(
-                        _errors.dtype_changed(kind, name, describe_value(leaf), describe_value(out))
-                    )
-                new_init[k] = out.dtype
-        new_states, start = {}, program.out_count
-        for ref, value, count in zip(program.writes, before, program.write_counts, strict=True):
-            dtypes = [out.dtype for out in outs[start : start + count]]
-            start += count
-            seen = promoted.get(ref) or [jax.typeof(leaf).dtype for leaf in leaves_of(value)]
-            if dtypes == seen:
-                continue
-            weak = [
-                is_weak(leaf) or dtype == old for leaf, dtype, old in zip(leaves_of(value), dtypes, seen, strict=True)
-            ]
-            if ref in promoted or not all(weak):
-                new = repack(struct_of(value), outs[start - count : start])
-                before_text, after_text = describe_value(value), describe_value(new)
-                raise StateStructureError(_errors.dtype_changed(kind, path_of(ref), before_text, after_text))
-            new_states[ref] = dtypes
-        return new_init, new_states
-
-    def _run(self, program: Program, values: list[Any], init: list[Any], xs: list[Any], steps: int) -> tuple[Any, Any]:
-        """Runs the traced body as one `lax.scan` and commits what it writes."""
-        before, read = values[: program.updates], values[program.updates :]
-        avals = [variable.aval for variable in program.jaxpr.outvars]
-        init = as_dtypes(init, [aval.dtype for aval in avals])
-        dtypes = iter([aval.dtype for aval in avals[program.out_count :]])
-        carried = [
-            repack(struct_of(value), as_dtypes(leaves_of(value), [next(dtypes) for _ in leaves_of(value)]))
-            for value in before
-        ]
-
-        def step(carry: Any, slices: list[Any]) -> tuple[Any, Any]:
-            state, old = carry
-            out, new = program([*state, *read], [*old, *slices])
-            new = [repack(struct_of(v), as_dtypes(leaves_of(v), _dtypes(o))) for v, o in zip(new, state, strict=True)]
-            return (new, as_dtypes(out, _dtypes(old))), out[len(init) :]
-
-        (state, last), stacked = lax.scan(
-            step, (carried, init), xs, length=steps, reverse=self.reverse, unroll=self.unroll
-        )
-        commit(program.writes, state, before)
-        return program.out_struct.unflatten([*last, *stacked])
+        index = traced.xs or [jnp.arange(steps)]  # a scan needs something to run over
+        segment = functools.partial(scan_in_segments, segment=self.segment, after=tick)
+        return traced.finish(*segment(lambda c, x: traced.step(c, x[: len(traced.xs)]), traced.start, index))
 
     def _plain(self, init: Any, xs: Any, steps: int, bar: BoundBar | None) -> tuple[Any, Any]:
         """The loop as plain Python, for `jax.disable_jit`."""
@@ -301,17 +256,3 @@ class _Loop:
         if self.reverse:
             outs.reverse()
         return carry, jax.tree.map(lambda *items: jnp.stack(items), *outs)
-
-
-def as_dtypes(leaves: Sequence[Any], dtypes: Sequence[Any]) -> list[Any]:
-    """The first leaves in those dtypes, not weakly typed."""
-    return [
-        jnp.asarray(leaf)
-        if jax.typeof(leaf).dtype == dtype and not is_weak(leaf)
-        else lax.convert_element_type(leaf, dtype)
-        for leaf, dtype in zip(leaves, dtypes, strict=False)
-    ]
-
-
-def _dtypes(carried: Any) -> list[Any]:
-    return [leaf.dtype for leaf in (carried if isinstance(carried, list) else leaves_of(carried))]
