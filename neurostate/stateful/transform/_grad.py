@@ -1,4 +1,4 @@
-"""`grad`: derivatives with respect to references and arguments."""
+"""Derivatives with respect to references and arguments."""
 
 from __future__ import annotations
 
@@ -9,56 +9,93 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ... import _errors
-from .. import _staging
-from .._collector import Frame, commit, path_of
-from .._ref import StateRef, describe_value
-from .._values import flatten, leaves_of, pack, repack, struct_of, unpack
+from ..._units import is_quantity, join_quantity, split_quantity
+from .. import _staging, random
+from .._values import flatten, unpack
+from ._target import Call, Target
 
 
-class DerivativeFrame(Frame):
-    """The frame of a differentiated function: some references enter as what is differentiated."""
-
-    def __init__(self, kind: str, given: dict[Any, Any]):
-        super().__init__(kind)
-        self.given = given
-
-    def enter(self, ref: Any, outer: Any) -> Any:
-        return self.given.get(ref, outer)
-
-
-def grad(
-    fun: Callable[..., Any] | None = None,
-    grad_states: Any = None,
-    argnums: int | Sequence[int] | None = None,
-    holomorphic: bool = False,
-    allow_int: bool = False,
-    has_aux: bool | None = None,
-    return_value: bool = False,
-    check_states: bool = True,
-) -> Any:
-    """The gradient of a scalar function with respect to references and arguments.
-
-    Differentiates with respect to the values that the references have on entry. What `fun` writes
-    to references persists, as values.
+_TABLE = """
 
     **Arguments:**
 
-    - `fun`: The function; returns a scalar, or `(scalar, aux)` with `has_aux`.
+    - `fun`: The function; with `has_aux` it returns `(output, aux)`.
     - `grad_states`: A reference, or a list, tuple or dict of references.
     - `argnums`: Which arguments, an int or a sequence of ints; 0 if `grad_states` is not given.
-    - `holomorphic`, `allow_int`: as [`jax.grad`][].
-    - `return_value`: Also gives the value of `fun`.
+    - `has_aux`, `return_value`: Also gives `aux`, the output of `fun`.
+    - `unit_aware`: Gives a derivative its true unit, that of the output over that of the reference.
     - `check_states`: Asks that `fun` reads each of `grad_states`. Without it, a reference that
-      is not read has a gradient of zeros.
+      is not read has a derivative of zeros.
 
     **Returns:** A function that gives `G`; `(G, value)` with `return_value`; `(G, aux)` with
-    `has_aux`; `(G, value, aux)` with both. `G` is the gradient of the references in the structure
-    of `grad_states`, or that of the arguments (bare for an int, a tuple for a sequence), or
-    `(of_references, of_arguments)` if both are asked for. A gradient has its reference's unit.
+    `has_aux`; `(G, value, aux)` with both. `G` is the derivative by the references in the structure
+    of `grad_states`, or that by the arguments (bare for an int, a tuple for a sequence), or
+    `(of_references, of_arguments)` if both are asked for. It is taken at the values that the
+    references have on entry, and has their units. What `fun` writes persists, as values.
 
-    **Raises:** `ValueError` if a reference of `grad_states` is never read, or for negative
-    `argnums`; `TypeError` if the output is not a real scalar.
+    **Raises:** `ValueError` if a reference of `grad_states` is never read, or for negative `argnums`;
+    `TypeError` if the output has not the form that is needed.
+    """
+
+
+def _derivative(differentiate: Callable[[Call, Any], tuple[Any, Any]]) -> Callable[..., Any]:
+    """Makes a transform from `differentiate(call, options) -> (arranged derivative, rest)`."""
+    kind = differentiate.__name__
+
+    def transform(
+        fun: Callable[..., Any] | None = None,
+        grad_states: Any = None,
+        argnums: int | Sequence[int] | None = None,
+        has_aux: bool | None = None,
+        return_value: bool = False,
+        unit_aware: bool = False,
+        check_states: bool = True,
+        **options: Any,
+    ) -> Any:
+        if fun is None:
+            given = dict(grad_states=grad_states, argnums=argnums, has_aux=has_aux, return_value=return_value)
+            return functools.partial(transform, **given, unit_aware=unit_aware, check_states=check_states, **options)
+        target = Target(kind, fun, grad_states, argnums, has_aux, check_states)
+
+        def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            call = Call(target, args, kwargs)
+            derivative, rest = differentiate(call, **options)
+            value, aux = call.finish(rest)
+            if unit_aware:
+                derivative = _with_true_units(derivative, value)
+            return target.result(derivative, value, aux, return_value)
+
+        return functools.wraps(fun)(lambda *args, **kwargs: _staging.run(kind, run, args, kwargs))
+
+    transform.__name__ = transform.__qualname__ = kind
+    transform.__doc__ = differentiate.__doc__ and differentiate.__doc__.replace("{table}", _TABLE.strip())
+    return transform
+
+
+def _with_true_units(derivative: Any, value: Any) -> Any:
+    _, of_value = split_quantity(value)
+
+    def convert(leaf: Any) -> Any:
+        mantissa, unit = split_quantity(leaf)
+        if of_value is None and unit is None:
+            return leaf
+        true = of_value if unit is None else unit**-1 if of_value is None else of_value / unit
+        return join_quantity(mantissa, true)
+
+    return jax.tree.map(convert, derivative, is_leaf=is_quantity)
+
+
+def _per_output(derivatives: list[Any], rest: Any) -> Any:
+    """One derivative for each leaf of the output, in the structure of the output."""
+    structure = jax.tree.structure(unpack(rest[0]), is_leaf=is_quantity)
+    return jax.tree.unflatten(structure, derivatives)
+
+
+@_derivative
+def grad(call: Call, holomorphic: bool = False, allow_int: bool = False) -> tuple[Any, Any]:
+    """The gradient of a scalar function with respect to references and arguments.
+
+    {table}
 
     >>> import neurostate as ns
     >>> w = ns.ParamState(3.0)
@@ -68,139 +105,187 @@ def grad(
     >>> print(gradient, value)
     24.0 36.0
     """
-    if fun is None:
-        return functools.partial(
-            grad,
-            grad_states=grad_states,
-            argnums=argnums,
-            holomorphic=holomorphic,
-            allow_int=allow_int,
-            has_aux=has_aux,
-            return_value=return_value,
-            check_states=check_states,
-        )
-    if not callable(fun):
-        raise TypeError(_errors.not_callable("grad", fun))
-    target = Target(fun, grad_states, argnums, bool(has_aux), check_states)
     differentiate = functools.partial(jax.grad, has_aux=True, holomorphic=holomorphic, allow_int=allow_int)
-
-    @functools.wraps(fun)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
-        def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            call = target.bind("grad", args, kwargs)
-            gradients, (value, aux, new) = differentiate(call.scalar)(call.point)
-            call.commit(new)
-            return target.result(call.arrange(gradients), unpack(value), unpack(aux), return_value)
-
-        return _staging.run("grad", run, args, kwargs)
-
-    return gradient
+    gradient, rest = differentiate(call.scalar)(call.point)
+    return call.arrange(gradient), rest
 
 
-class Target:
-    """What is differentiated, and with respect to what: the same for all derivative transforms."""
+@_derivative
+def vector_grad(call: Call) -> tuple[Any, Any]:
+    """The sum over all outputs of their gradients: for a function that acts element by element, its derivative.
 
-    def __init__(
-        self,
-        fun: Callable[..., Any],
-        grad_states: Any,
-        argnums: int | Sequence[int] | None,
-        has_aux: bool,
-        check_states: bool,
-    ):
-        self.fun = fun
-        self.has_aux = has_aux
-        self.check_states = check_states
-        self.refs, self.refs_struct = [], None
-        if grad_states is not None:
-            self.refs, self.refs_struct = jax.tree.flatten(grad_states, is_leaf=lambda x: isinstance(x, StateRef))
-            for ref in self.refs:
-                if not isinstance(ref, StateRef):
-                    raise TypeError(_errors.bad_grad_state(ref))
-        self.argnums = (0 if grad_states is None else None) if argnums is None else argnums
-        for number in self.positions:
-            if isinstance(number, bool) or not isinstance(number, int):
-                raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}.")
-            if number < 0:
-                raise ValueError(_errors.negative_argnum("argnums", number))
+    {table}
 
-    @property
-    def positions(self) -> tuple[int, ...]:
-        if self.argnums is None:
-            return ()
-        return (self.argnums,) if isinstance(self.argnums, int) else tuple(self.argnums)
-
-    def result(self, derivative: Any, value: Any, aux: Any, return_value: bool) -> Any:
-        """The derivative with what was asked for beside it."""
-        parts = (derivative, *((value,) if return_value else ()), *((aux,) if self.has_aux else ()))
-        return parts if len(parts) > 1 else derivative
-
-    def bind(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        for number in self.positions:
-            if number >= len(args):
-                raise ValueError(
-                    f"`{kind}` differentiates argument {number}, but got {len(args)} positional arguments."
-                )
-        return Call(self, kind, args, kwargs)
+    >>> import jax.numpy as jnp, neurostate as ns
+    >>> print(ns.transform.vector_grad(lambda x: x**2)(jnp.arange(3.0)))
+    [0. 2. 4.]
+    """
+    out, pull, rest = jax.vjp(call.arrays, call.point, has_aux=True)
+    (gradient,) = pull([jnp.ones_like(leaf) for leaf in out])
+    return call.arrange(gradient), rest
 
 
-class Call:
-    """One call of a derivative transform."""
+@_derivative
+def jacrev(call: Call, holomorphic: bool = False, allow_int: bool = False) -> tuple[Any, Any]:
+    """The Jacobian, row by row in reverse mode: best for few outputs.
 
-    def __init__(self, target: Target, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]):
-        self.target = target
-        self.args = args
-        self.kwargs = kwargs
-        self.frame = DerivativeFrame(kind, {})
-        self.unique = list(dict.fromkeys(target.refs))
-        self.values = {ref: self.frame.outer(ref) for ref in self.unique}
-        states = [list(leaves_of(value)) for value in self.values.values()]
-        self.point = (states, [args[k] for k in target.positions])
+    {table}
 
-    def run(self, point: Any) -> tuple[Any, Any]:
-        """The function at a point: `(output, aux)`; what it writes stays in the frame."""
-        states, chosen = point
-        args = list(self.args)
-        for k, arg in zip(self.target.positions, chosen, strict=True):
-            args[k] = arg
-        frame = self.frame
-        pairs = zip(self.unique, states, strict=True)
-        frame.given = {ref: repack(struct_of(self.values[ref]), leaves) for ref, leaves in pairs}
-        with frame.running():
-            out = self.target.fun(*args, **self.kwargs)
-            aux = None
-            if self.target.has_aux:
-                if not isinstance(out, tuple) or len(out) != 2:
-                    raise TypeError(_errors.aux_missing(out))
-                out, aux = out
-            unread = [ref for ref in self.unique if ref not in frame.slots or not frame.slots[ref].read]
-            if unread and self.target.check_states:
-                raise ValueError(_errors.unread_states([path_of(ref) for ref in unread]))
-            frame.check_births(_errors.INIT_BEFORE)
-            self.writes = frame.written()
-            return out, (aux, [pack(frame.slots[ref].value) for ref in self.writes])
+    For an output with several leaves `G` has one derivative for each, in the output's structure.
 
-    def scalar(self, point: Any) -> tuple[Any, Any]:
-        """The function as `jax.grad` takes it: a scalar without unit, and all else as aux."""
-        out, (aux, new) = self.run(point)
-        leaves, _ = flatten(out)
-        if len(leaves) != 1 or jnp.shape(leaves[0]) != ():
-            raise TypeError(_errors.not_scalar_loss(self.frame.kind, describe_value(pack(out))))
-        return leaves[0], (pack(out), pack(aux), new)
+    >>> import jax.numpy as jnp, neurostate as ns
+    >>> print(ns.transform.jacrev(lambda x: jnp.stack([x.sum(), x.prod()]))(jnp.array([2.0, 3.0])))
+    [[1. 1.]
+     [3. 2.]]
+    """
+    jacobians, rest = jax.jacrev(call.arrays, has_aux=True, holomorphic=holomorphic, allow_int=allow_int)(call.point)
+    return _per_output([call.arrange(each) for each in jacobians], rest), rest
 
-    def commit(self, new: list[Any]) -> None:
-        """Commits what the function wrote."""
-        commit(self.writes, new)
 
-    def arrange(self, derivative: tuple[list[Any], list[Any]]) -> Any:
-        """Derivatives by the point's parts, in the structure that was asked for."""
-        states, chosen = derivative
-        target, of_args = self.target, None
-        if target.argnums is not None:
-            of_args = chosen[0] if isinstance(target.argnums, int) else tuple(chosen)
-        if target.refs_struct is None:
-            return of_args
-        pairs = zip(self.unique, states, strict=True)
-        of_ref = {ref: unpack(repack(struct_of(self.values[ref]), leaves)) for ref, leaves in pairs}
-        of_states = jax.tree.unflatten(target.refs_struct, [of_ref[ref] for ref in target.refs])
-        return of_states if of_args is None else (of_states, of_args)
+jacobian = jacrev
+
+
+@_derivative
+def jacfwd(call: Call, holomorphic: bool = False) -> tuple[Any, Any]:
+    """The Jacobian, column by column in forward mode: best for few inputs.
+
+    {table}
+
+    For an output with several leaves `G` has one derivative for each, in the output's structure.
+    """
+    jacobians, rest = jax.jacfwd(call.arrays, has_aux=True, holomorphic=holomorphic)(call.point)
+    return _per_output([call.arrange(each) for each in jacobians], rest), rest
+
+
+@_derivative
+def hessian(call: Call, holomorphic: bool = False) -> tuple[Any, Any]:
+    """The matrix of second derivatives of a scalar function, forward over reverse.
+
+    {table}
+
+    `G` is nested: in the place of each variable stands the derivative of its gradient by all.
+
+    >>> import jax.numpy as jnp, neurostate as ns
+    >>> w = ns.ParamState(jnp.array(3.0))
+    >>> print(ns.transform.hessian(lambda: w.value**3, w)())
+    18.0
+    """
+    gradient = jax.grad(call.scalar, has_aux=True, holomorphic=holomorphic)
+    second, rest = jax.jacfwd(gradient, has_aux=True, holomorphic=holomorphic)(call.point)
+    leaves, structure = jax.tree.flatten(call.point)
+    rows = structure.flatten_up_to(second)
+    del leaves
+    return call.arrange(jax.tree.unflatten(structure, [call.arrange(row) for row in rows]), units=False), rest
+
+
+@_derivative
+def fwd_grad(
+    call: Call, tangent_size: int | None = None, drct_der_clip: float | None = None, key: Any = None
+) -> tuple[Any, Any]:
+    """An unbiased estimate of the gradient of a scalar function, in forward mode only.
+
+    The derivative in a random normal direction times that direction (Baydin et al. 2022).
+
+    {table}
+
+    - `tangent_size`: The number of directions to average over; 1 without it.
+    - `drct_der_clip`: Clips the directional derivatives to this size.
+    - `key`: A random key; from the global one without it.
+    """
+    leaves, structure = jax.tree.flatten(call.point)
+    keys = (
+        random.split_key(tangent_size or 1) if key is None else jax.random.split(random.as_key(key), tangent_size or 1)
+    )
+
+    def direction(key: Any) -> Any:
+        each = jax.random.split(key, len(leaves))
+        return [jax.random.normal(k, jnp.shape(x), jnp.result_type(x)) for k, x in zip(each, leaves, strict=True)]
+
+    directions = jax.vmap(direction)(keys)
+    _, push, rest = jax.linearize(call.scalar, call.point, has_aux=True)
+    slopes = jax.vmap(lambda d: push(jax.tree.unflatten(structure, d)))(directions)
+    if drct_der_clip is not None:
+        slopes = jnp.clip(slopes, -drct_der_clip, drct_der_clip)
+    estimate = [jnp.tensordot(slopes, d, axes=1) / len(keys) for d in directions]
+    return call.arrange(jax.tree.unflatten(structure, estimate)), rest
+
+
+def vjp(
+    fun: Callable[..., Any],
+    *primals: Any,
+    grad_states: Any = None,
+    argnums: int | Sequence[int] | None = 0,
+    has_aux: bool = False,
+) -> tuple[Any, ...]:
+    """[`jax.vjp`][] with respect to references and arguments.
+
+    **Arguments:** as [`neurostate.transform.grad`][]; without `primals`, or with `argnums=None`, only
+    with respect to `grad_states`.
+
+    **Returns:** `(out, pull)`, and `aux` with `has_aux`. `pull(cotangent)` gives what `grad` gives.
+
+    >>> import neurostate as ns
+    >>> out, pull = ns.transform.vjp(lambda x: x**2, 3.0)
+    >>> print(out, pull(1.0))
+    9.0 6.0
+    """
+    if not primals and grad_states is not None:
+        argnums = None
+    target = Target("vjp", fun, grad_states, argnums, has_aux, True)
+    calls: list[Call] = []
+
+    def run(primals: tuple[Any, ...]) -> Any:
+        calls.append(Call(target, primals, {}))
+        _, pull, rest = jax.vjp(calls[0].arrays, calls[0].point, has_aux=True)
+        return calls[0].finish(rest), pull
+
+    (value, aux), pull = _staging.run("vjp", run, primals)
+    call = calls[0].without_values()
+
+    def pull_back(cotangent: Any) -> Any:
+        leaves, struct = flatten(cotangent)
+        if struct != flatten(value)[1]:
+            raise TypeError(f"The cotangent of `vjp` must be like the output, {value!r:.80}, got {cotangent!r:.80}.")
+        return call.arrange(pull([jnp.asarray(x, jnp.result_type(v)) for x, v in zip(leaves, flatten(value)[0])])[0])
+
+    return (value, pull_back, aux) if has_aux else (value, pull_back)
+
+
+def jvp(
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    grad_states: Any = None,
+    state_tangents: Any = None,
+    has_aux: bool = False,
+) -> tuple[Any, ...]:
+    """[`jax.jvp`][] with respect to references and arguments.
+
+    **Arguments:**
+
+    - `fun`, `primals`, `tangents`, `has_aux`: as [`jax.jvp`][].
+    - `grad_states`: A reference, or a list, tuple or dict of references.
+    - `state_tangents`: Their tangents, in the same structure, with the values' structures and units.
+
+    **Returns:** `(out, tangent_out)`, and `aux` with `has_aux`.
+
+    >>> import neurostate as ns
+    >>> w = ns.ParamState(2.0)
+    >>> print(*ns.transform.jvp(lambda x: w.value * x, (3.0,), (1.0,), grad_states=w, state_tangents=10.0))
+    6.0 32.0
+    """
+    target = Target("jvp", fun, grad_states, tuple(range(len(primals))), has_aux, True)
+
+    def run(primals: Any, tangents: Any, state_tangents: Any) -> Any:
+        call = Call(target, primals, {})
+        given = [] if target.refs_struct is None else target.refs_struct.flatten_up_to(state_tangents)
+        of_ref = dict(zip(target.refs, given, strict=True))
+        point_tangent = ([flatten(of_ref[ref])[0] for ref in call.values], list(tangents))
+        as_given = jax.tree.map(lambda x, t: jnp.asarray(t, jnp.result_type(x)), call.point, point_tangent)
+        _, out_tangents, rest = jax.jvp(call.arrays, (call.point,), (as_given,), has_aux=True)
+        value, aux = call.finish(rest)
+        return value, flatten(value)[1].unflatten(out_tangents), aux
+
+    value, tangent, aux = _staging.run("jvp", run, tuple(primals), tuple(tangents), state_tangents)
+    return (value, tangent, aux) if has_aux else (value, tangent)

@@ -229,7 +229,8 @@ class _Loop:
 
         def tick(slices: list[Any], carry: Any, ys: Any) -> None:
             if bar is not None:
-                bar.tick(slices[0][-1], stride=slices[0].size, wait=True)
+                seen = traced.struct.unflatten(carry[1]) if bar.describe else (carry, ys)
+                bar.tick(slices[0][-1], seen, stride=slices[0].size, wait=True)
 
         index = traced.xs or [jnp.arange(steps)]  # a scan needs something to run over
         segment = functools.partial(scan_in_segments, segment=self.segment, after=tick)
