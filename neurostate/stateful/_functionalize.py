@@ -32,6 +32,7 @@ class Program:
     - `updates`: How many of `inputs` it writes.
     - `born`: How many of `writes` were born inside.
     - `statics`: The static `environ` values it depends on.
+    - `used`: Which of `inputs` the function read, rather than only wrote.
     """
 
     jaxpr: Any
@@ -47,6 +48,7 @@ class Program:
     out_struct: Struct
     out_count: int
     statics: dict[str, Any]
+    used: tuple[bool, ...]
 
     @property
     def out_avals(self) -> list[Any]:
@@ -131,6 +133,7 @@ def trace(fn: Callable[..., Any], avals: Sequence[Any], frame: StagedFrame) -> t
         out_struct=struct,
         out_count=count,
         statics=dict(frame.statics),
+        used=tuple(slot.read for _, slot in entered),
     )
     return program, [slot.outer for _, slot in entered]
 

@@ -2,6 +2,7 @@
 
 from ..._progress import ProgressBar as ProgressBar
 from ._branches import cond as cond
+from ._branches import ifelse as ifelse
 from ._branches import switch as switch
 from ._grad import fwd_grad as fwd_grad
 from ._grad import grad as grad
@@ -19,5 +20,16 @@ from ._loops import for_loop as for_loop
 from ._loops import scan as scan
 from ._mapping import map as map
 from ._mapping import vmap as vmap
+from ._mapping import vmap_new_states as vmap_new_states
 from ._while import bounded_while_loop as bounded_while_loop
 from ._while import while_loop as while_loop
+from ._wrap import StateFinder as StateFinder
+from ._wrap import check as check
+from ._wrap import check_error as check_error
+from ._wrap import checkify as checkify
+from ._wrap import checkpoint as checkpoint
+from ._wrap import eval_shape as eval_shape
+from ._wrap import jit_error_if as jit_error_if
+from ._wrap import make_jaxpr as make_jaxpr
+from ._wrap import named_scope as named_scope
+from ._wrap import remat as remat

@@ -1,4 +1,4 @@
-"""`cond` and `switch`: branches that may touch different references."""
+"""`cond`, `switch` and `ifelse`: branches that may touch different references."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .._functionalize import Program, trace
 from .._ref import describe_value
 from .._values import flatten, leaves_of, repack, rescale, same_dimension, struct_of
 from ._carry import as_dtypes
+from ._wrap import jit_error_if
 
 
 def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
@@ -81,6 +82,45 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         return _branch("switch", jnp.clip(jnp.asarray(k), 0, len(branches) - 1), branches, ops)
 
     return _staging.run("switch", run, index, operands)
+
+
+def ifelse(
+    conditions: Sequence[Any], branches: Sequence[Callable[..., Any]], *operands: Any, check_cond: bool = True
+) -> Any:
+    """Takes the branch whose condition holds.
+
+    **Arguments:**
+
+    - `conditions`: Scalar conditions, one for each branch.
+    - `branches`: Functions of `operands`.
+    - `check_cond`: Asks that exactly one condition holds. Without it the first that holds counts,
+      and the last branch if none does.
+
+    **Returns:** The output of the branch that was taken.
+
+    **Raises:** with `check_cond` an error at run time if none or several conditions hold, and as
+    [`neurostate.transform.cond`][].
+
+    >>> import neurostate as ns
+    >>> x = 3.0
+    >>> print(ns.transform.ifelse([x < 0, x >= 0], [lambda: -1.0, lambda: 1.0]))
+    1.0
+    """
+    branches = tuple(branches)
+    if len(conditions) != len(branches) or not branches:
+        raise ValueError(
+            f"`ifelse` needs one condition for each branch, got {len(conditions)} conditions, {len(branches)} branches."
+        )
+    for condition, fn in zip(conditions, branches, strict=True):
+        _check_scalar("ifelse", condition)
+        if not callable(fn):
+            raise TypeError(_errors.not_callable("ifelse", fn))
+    true = [c if isinstance(c, Tracer) else bool(c) for c in conditions]
+    if check_cond:
+        count = sum(jnp.asarray(c, int) for c in true)
+        jit_error_if(count != 1, "`ifelse` needs exactly one condition that holds, got {}.", count)
+    first = jnp.argmax(jnp.stack([*map(jnp.asarray, true[:-1]), jnp.asarray(True)]))
+    return switch(first, branches, *operands)
 
 
 def _check_scalar(kind: str, condition: Any) -> None:

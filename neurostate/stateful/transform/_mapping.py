@@ -14,7 +14,7 @@ from ... import _errors
 from ..._errors import BatchAxisError
 from .. import _staging, _tracing
 from .._collector import Frame, commit, path_of
-from .._filters import Axes, as_axes
+from .._filters import Axes, as_axes, as_predicate
 from .._functionalize import check_output
 from .._values import flatten, is_array, leaves_of, pack, pack_argument, repack, struct_of, unpack
 from ._loops import loop
@@ -27,9 +27,10 @@ class VmapFrame(Frame):
     function, and leaves it in the same way. So nothing has to be known before the one run.
     """
 
-    def __init__(self, size: int, in_axes: Axes, out_axes: Axes):
+    def __init__(self, size: int, in_axes: Axes, out_axes: Axes, births: Callable[[Any], bool]):
         super().__init__("vmap")
         self.size = size
+        self.births = births
         self.in_axes = in_axes
         self.out_axes = out_axes
         self.outside = self.trace
@@ -100,7 +101,7 @@ class VmapFrame(Frame):
         results, undeclared = [], []
         for ref, value in zip(refs, carried, strict=True):
             pairs = [next(lifted) for _ in leaves_of(value)]
-            axis = 0 if ref in self.born else self.out_axes.of(ref)
+            axis = (0 if self.births(ref) else None) if ref in self.born else self.out_axes.of(ref)
             if ref in self.outer_keys:
                 results.append((ref, None, False))
             elif axis is None and any(batched for _, batched in pairs):
@@ -175,19 +176,105 @@ def vmap(
     entering = as_axes(in_states, "in_states")
     leaving = entering | as_axes(out_states, "out_states")
     options = {"axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
+    return _mapped(fn, in_axes, out_axes, axis_size, entering, leaving, lambda ref: True, options)
 
+
+def _mapped(
+    fn: Callable[..., Any],
+    in_axes: Any,
+    out_axes: Any,
+    axis_size: int | None,
+    entering: Axes,
+    leaving: Axes,
+    births: Callable[[Any], bool],
+    options: dict[str, Any],
+) -> Callable[..., Any]:
     @functools.wraps(fn)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         axes = _argument_axes(in_axes, args)
         size = _batch_size(args, axes, kwargs, axis_size, entering)
 
         def run(args: Any, kwargs: Any) -> Any:
-            frame = VmapFrame(size, entering, leaving)
+            frame = VmapFrame(size, entering, leaving, births)
             return _vmap(fn, args, kwargs, axes, out_axes, frame, options)
 
         return _staging.run("vmap", run, args, kwargs)
 
     return mapped
+
+
+def vmap_new_states(
+    fun: Callable[..., Any] | None = None,
+    *,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_name: Any = None,
+    axis_size: int | None = None,
+    spmd_axis_name: Any = None,
+    state_tag: str | None = None,
+    state_to_exclude: Any = None,
+) -> Any:
+    """[`neurostate.transform.vmap`][] for a function that makes references: they get a batch axis in front.
+
+    **Arguments:** as `vmap`, without declared states.
+
+    - `state_tag`: A tag for the references that are made.
+    - `state_to_exclude`: Which of them stay without a batch axis: a type, a part of a path, a
+      function `(path, ref) -> bool`, or a list of these. Their values must be the same in each lane.
+
+    **Returns:** The mapped function; without `fun`, a decorator.
+
+    **Raises:** `BatchAxisError` if a batched value is written to a reference that existed before, or to an
+    excluded one.
+
+    >>> import jax.numpy as jnp, neurostate as ns
+    >>> class Net(ns.nn.Module):
+    ...     def init_state(self, start):
+    ...         self.V = ns.HiddenState(start * jnp.ones(3))
+    >>> net = Net()
+    >>> ns.transform.vmap_new_states(net.init_state)(jnp.arange(2.0))
+    >>> net.V.value.shape
+    (2, 3)
+    """
+    options = dict(in_axes=in_axes, out_axes=out_axes, axis_name=axis_name, axis_size=axis_size)
+    options.update(spmd_axis_name=spmd_axis_name, state_tag=state_tag, state_to_exclude=state_to_exclude)
+    if fun is None:
+        return functools.partial(vmap_new_states, **options)
+    if not callable(fun):
+        raise TypeError(_errors.not_callable("vmap_new_states", fun))
+    return _with_new_states(
+        fun, in_axes, out_axes, axis_size, Axes(), axis_name, spmd_axis_name, state_tag, state_to_exclude
+    )
+
+
+def _with_new_states(
+    fun: Callable[..., Any],
+    in_axes: Any,
+    out_axes: Any,
+    axis_size: int | None,
+    leaving: Axes,
+    names: dict[str, Any],
+    state_tag: str | None,
+    state_to_exclude: Any,
+) -> Callable[..., Any]:
+    excluded = as_predicate(state_to_exclude)
+
+    def is_batched(ref: Any) -> bool:
+        if state_tag is not None:
+            ref.tags |= {state_tag}
+        return not excluded(path_of(ref), ref)
+
+    return _mapped(fun, in_axes, out_axes, axis_size, Axes(), leaving, is_batched, names)
+
+
+def map_initialisation(
+    fun: Callable[..., Any], axis_size: int, refs: Callable[[], dict[str, Any]], state_tag: Any, state_to_exclude: Any
+) -> Any:
+    """Calls `fun` once for each lane; the references in `refs()` and new ones get a batch axis in front."""
+    excluded = as_predicate(state_to_exclude)
+    found = {id(ref): path for path, ref in refs().items()}
+    rule = (lambda path, ref: id(ref) in found and not excluded(found[id(ref)], ref), 0)
+    return _with_new_states(fun, 0, 0, axis_size, Axes(rules=(rule,)), {}, state_tag, state_to_exclude)()
 
 
 def _vmap(
