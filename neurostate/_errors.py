@@ -296,3 +296,16 @@ def condition_writes(kind: str, paths: list[str]) -> str:
         f"The condition of `{kind}` writes {', '.join(paths)}, but it may only read: how often it runs is not "
         "part of the result. Write it in the body."
     )
+
+
+def became_nan(name: str, steps: list[tuple[int | None, str]], index: object, phase: str) -> str:
+    where = "".join(f" of `{kind}`" if step is None else f" at step {step} of `{kind}`" for step, kind in steps[:-1])
+    known = "" if index is None else f" (environ.i = {index})"
+    return f"{name} became NaN{where}{known}{f' in {phase}' if phase else ''}."
+
+
+def no_state_spec(paths: list[str]) -> str:
+    return (
+        f"`shard_map` writes {', '.join(paths)} without a declared spec. Declare it: "
+        "`shard_map(..., state_in_specs={reference: PartitionSpec(...)})`."
+    )

@@ -46,12 +46,14 @@ class Context:
 class _Stack(threading.local):
     """What belongs to one thread: its innermost frame, and its contexts of `environ`.
 
-    `mark` is another object for each other state of the two, `None` where there is neither.
+    `mark` is another object for each other state of the two, `None` where there is neither. `watch` is
+    told of each value that is written in a frame.
     """
 
     mark: Any = None
     top: Frame | None = None
     contexts: tuple[Context, ...] = ()
+    watch: Callable[[Any, Any], None] | None = None
 
     def __init__(self) -> None:
         # Runs in each thread on its first use of a reference or transform. While there is one thread
@@ -127,6 +129,7 @@ class Frame:
         self.born: dict[Any, None] = {}
         self.statics: dict[str, Any] = {}
         self.modules: set[int] = set()
+        self.step: int | None = None
         if self.parent is None and self.trace is not _tracing.EAGER:
             self.raw = _tracing.raw_transform_inside(_tracing.EAGER)
         else:
@@ -210,6 +213,8 @@ class Frame:
     def put(self, ref: Any, value: Any) -> None:
         """Writes without asking whether a raw transform is running."""
         pack(value)
+        if STACK.watch is not None:
+            STACK.watch(ref, value)
         slot = self.slots.get(ref)
         if slot is None:
             slot = self.slots[ref] = Slot()

@@ -113,6 +113,12 @@ def _visible_keys() -> frozenset[str]:
     return frozenset(_settings).union(*(context.values for context in STACK.contexts))
 
 
+def peek(key: str) -> Any:
+    """The value of a key, without a note of it."""
+    value, _ = _find(key)
+    return "absent" if value is _MISSING else value
+
+
 def holds(statics: dict[str, Any]) -> bool:
     """Whether the static values that a program read are those of now."""
     return builtins.all(_static_signature(key) == value for key, value in statics.items())

@@ -4,6 +4,8 @@ from ..._progress import ProgressBar as ProgressBar
 from ._branches import cond as cond
 from ._branches import ifelse as ifelse
 from ._branches import switch as switch
+from ._debug import debug_nan as debug_nan
+from ._explain import explain_retrace as explain_retrace
 from ._grad import fwd_grad as fwd_grad
 from ._grad import grad as grad
 from ._grad import hessian as hessian
@@ -21,6 +23,7 @@ from ._loops import scan as scan
 from ._mapping import map as map
 from ._mapping import vmap as vmap
 from ._mapping import vmap_new_states as vmap_new_states
+from ._shard_map import shard_map as shard_map
 from ._while import bounded_while_loop as bounded_while_loop
 from ._while import while_loop as while_loop
 from ._wrap import StateFinder as StateFinder

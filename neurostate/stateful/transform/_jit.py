@@ -33,8 +33,10 @@ from .._collector import (
 from .._config import configuration, jit_is_disabled
 from .._functionalize import Program, trace
 from .._links import EPOCH, Links
+from .._ref import StateRef
 from .._tracing import EAGER, top_trace
 from .._values import Cell, Missing, Packed, aval, leaves_of, pack_argument, pack_static, unpack
+from ._explain import History
 
 
 class _Miss(Exception):
@@ -140,7 +142,8 @@ class Jitted:
         self._options = options
         self._plans: list[_Plan] = []
         self._fast: _Plan | None = None
-        self._lock = threading.RLock()
+        self._donating: _Plan | None = None
+        self.history = History(getattr(fn, "__name__", None) or repr(fn))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -174,9 +177,31 @@ class Jitted:
         """A call that may have to trace, is inside another transform, or has static arguments."""
         if jit_is_disabled():
             return self._plain(args, kwargs)
+        plan = self._donating
+        if plan is not None and STACK.mark is None and top_trace(None) is EAGER and plan.is_current():
+            given = self._donate(plan, args, kwargs)
+            if given is not None:
+                return given[0]
         args, kwargs = self._arguments.pack(args, kwargs)
         plan, values = self._find(args, kwargs)
         return self._execute(plan, values, args, kwargs)
+
+    def _donate(self, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any] | None:
+        """The repeated call with donated states; `None` where the careful way is needed."""
+        values = [cell.leaf for cell in plan.cells]
+        if len(set(map(id, (*values, *args, *kwargs.values())))) < len(values) + len(args) + len(kwargs):
+            return None
+        try:
+            out, new = plan.run(values[: plan.updates], values[plan.updates :], *args, **kwargs)
+        except (_Miss, TypeError):
+            return None
+        except BaseException as error:
+            if not _mark_lost(list(map(call, plan.inputs)), error):
+                return None  # such as a buffer that occurs twice, deep in an argument
+            raise
+        with COMMIT:
+            store([ref() for ref in plan.writes], new, values[: plan.updates])
+        return (out.value if type(out) is Packed else out,)
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Plan, list[Any]]:
         """The plan for these arguments and the values of its inputs; traces where there is none."""
@@ -201,6 +226,7 @@ class Jitted:
             return self.fun(*map(unpack, packed_args), **{k: unpack(v) for k, v in packed_kwargs.items()})
 
         program, values = trace(call, leaves, StagedFrame("jit", keeps_births=True))
+        self.history.add(args, kwargs, program, values)
         found = [plan for plan in self._plans if plan.serves(program) and not plan.is_dead()]
         if found and not program.captures_tracer:
             plan = found[0]
@@ -231,6 +257,7 @@ class Jitted:
             self._plans.remove(plan)
             self._plans.insert(0, plan)
             self._fast = None if plan.donate or self._sync else plan
+            self._donating = plan if plan.donate and plan.only_updates and not self._sync else None
         return out.value if type(out) is Packed else out
 
     def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -243,8 +270,8 @@ class Jitted:
     def _drop(self, plan: _Plan) -> None:
         if plan in self._plans:
             self._plans.remove(plan)
-        if self._fast is plan:
-            self._fast = None
+        if plan in (self._fast, self._donating):
+            self._fast = self._donating = None
 
     def _ready(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Plan, tuple[Any, ...], dict[str, Any]]:
         """A plan with its arguments, traced if need be, without running it."""
@@ -274,7 +301,7 @@ class Jitted:
     def clear_cache(self) -> None:
         """Forgets every trace and every compiled program."""
         self._plans.clear()
-        self._fast = None
+        self._fast = self._donating = None
 
 
 def _alive(refs: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -312,11 +339,13 @@ def _without_aliases(given: list[Any], others: Any) -> list[Any]:
     return jax.tree.map(once, given)
 
 
-def _mark_lost(refs: list[Any], error: BaseException) -> None:
-    """Marks the references whose donated buffer a failed program has taken."""
-    for ref in refs:
-        if type(ref._leaf) is not Missing and any(_is_deleted(leaf) for leaf in leaves_of(ref._leaf)):
-            ref._leaf = Missing(lambda ref: StateLostError(_errors.state_lost(path_of(ref), error)))
+def _mark_lost(refs: list[Any], error: BaseException) -> bool:
+    """Marks the references whose donated buffer a failed program has taken; says whether there are any."""
+    lost = [ref for ref in refs if isinstance(ref, StateRef) and type(ref._leaf) is not Missing]
+    lost = [ref for ref in lost if any(map(_is_deleted, leaves_of(ref._leaf)))]
+    for ref in lost:
+        ref._leaf = Missing(lambda ref: StateLostError(_errors.state_lost(path_of(ref), error)))
+    return bool(lost)
 
 
 def _is_deleted(leaf: Any) -> bool:
@@ -378,6 +407,8 @@ def jit(
     sync: bool = False,
     keep_unused: bool = False,
     inline: bool = False,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
 ) -> Any:
     """Compiles `fn`, which may read and write references, as [`jax.jit`][] compiles a pure one.
 
@@ -390,7 +421,8 @@ def jit(
     **Arguments:**
 
     - `static_argnums`, `static_argnames`, `donate_argnums`, `donate_argnames`, `keep_unused`,
-      `inline`: as [`jax.jit`][].
+      `inline`, `in_shardings`, `out_shardings`: as [`jax.jit`][]; one sharding that is not in a tuple
+      is that of every argument. References keep their own.
     - `donate_states`: Gives the buffers of the references that `fn` reads and writes to the
       program, which saves their copies. What else holds such an array cannot read it afterwards.
     - `sync`: Waits for the program to end before it commits, so that an error inside the running
@@ -412,17 +444,8 @@ def jit(
     (2.0, 1.0)
     """
     if fn is None:
-        return functools.partial(
-            jit,
-            static_argnums=static_argnums,
-            static_argnames=static_argnames,
-            donate_argnums=donate_argnums,
-            donate_argnames=donate_argnames,
-            donate_states=donate_states,
-            sync=sync,
-            keep_unused=keep_unused,
-            inline=inline,
-        )
+        given = {key: value for key, value in locals().items() if key != "fn"}
+        return functools.partial(jit, **given)
     if not callable(fn):
         raise TypeError(_errors.not_callable("jit", fn))
     given = _as_tuple(donate_argnums, int)
@@ -433,6 +456,12 @@ def jit(
     donated = [*(number + 1 + donate_states for number in given), *([0] if donate_states else [])]
     if donated:
         options["donate_argnums"] = tuple(donated)
+    if in_shardings is not None:
+        count = len(_positional_names(fn) or ()) or 1
+        each = in_shardings if isinstance(in_shardings, tuple) else (in_shardings,) * count
+        options["in_shardings"] = (None,) * (1 + donate_states) + each
+    if out_shardings is not None:
+        options["out_shardings"] = (out_shardings, None)
     if donate_argnames is not None:
         options["donate_argnames"] = donate_argnames
     return Jitted(fn, _Arguments(fn, static_argnums, static_argnames, donate_states), sync, options)

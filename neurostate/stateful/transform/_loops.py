@@ -244,6 +244,7 @@ class _Loop:
         frame, carry, outs = Frame(self.kind), init, []
         with frame.running():
             for k in reversed(range(steps)) if self.reverse else range(steps):
+                frame.step = k
                 carry, out = self.body(carry, jax.tree.map(lambda x: x[k], xs))
                 outs.append(out)
                 if bar is not None:

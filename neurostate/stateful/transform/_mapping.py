@@ -242,9 +242,8 @@ def vmap_new_states(
         return functools.partial(vmap_new_states, **options)
     if not callable(fun):
         raise TypeError(_errors.not_callable("vmap_new_states", fun))
-    return _with_new_states(
-        fun, in_axes, out_axes, axis_size, Axes(), axis_name, spmd_axis_name, state_tag, state_to_exclude
-    )
+    names = {"axis_name": axis_name, "spmd_axis_name": spmd_axis_name}
+    return _with_new_states(fun, in_axes, out_axes, axis_size, Axes(), names, state_tag, state_to_exclude)
 
 
 def _with_new_states(
