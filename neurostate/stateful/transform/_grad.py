@@ -38,7 +38,7 @@ _TABLE = """
     """
 
 
-def _derivative(differentiate: Callable[[Call, Any], tuple[Any, Any]]) -> Callable[..., Any]:
+def _derivative(differentiate: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
     """Makes a transform from `differentiate(call, options) -> (arranged derivative, rest)`."""
     kind = differentiate.__name__
 
@@ -79,7 +79,7 @@ def _with_true_units(derivative: Any, value: Any) -> Any:
         mantissa, unit = split_quantity(leaf)
         if of_value is None and unit is None:
             return leaf
-        true = of_value if unit is None else unit**-1 if of_value is None else of_value / unit
+        true: Any = of_value if unit is None else unit**-1 if of_value is None else of_value / unit
         return join_quantity(mantissa, true)
 
     return jax.tree.map(convert, derivative, is_leaf=is_quantity)
