@@ -6,6 +6,7 @@ as `Packed`: its array leaves, which a program takes and returns, and its `Struc
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -214,11 +215,18 @@ def pack_argument(value: Any) -> Any:
 
 def pack_static(value: Any) -> Packed:
     """The carried form of an argument that is static whatever it is."""
+    if type(value) in (str, int, float, bool, tuple, type(None)):
+        return _pack_simple(value)
     _check_hashable(value)
     return Packed((), Struct(_ONE_LEAF, (_Identity(value) if _has_identity(value) else value,)))
 
 
 _ONE_LEAF = jax.tree.structure(0)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _pack_simple(value: Any) -> Packed:
+    return Packed((), Struct(_ONE_LEAF, (value,)))
 
 
 def unpack(carried: Any) -> Any:

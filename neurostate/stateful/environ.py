@@ -14,8 +14,7 @@ when they change. `t`, `i`, arrays and Quantities of arrays are inputs of compil
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from typing import Any
 
 import jax
@@ -24,6 +23,7 @@ import numpy as np
 
 from .. import _errors
 from .._errors import EnvironmentKeyError, TraceContextError
+from .._units import is_quantity
 from . import _tracing
 from ._collector import STACK, Context, Frame, frames
 from ._config import setting
@@ -33,6 +33,7 @@ from ._values import Missing, flatten, pack
 
 _MISSING = object()
 _INPUT_KEYS = frozenset({"t", "i"})
+_PROCESS_KEYS = frozenset({"platform", "host_device_count"})
 _PRECISIONS = {8: "float8_e4m3fn", 16: "float16", "bf16": "bfloat16", 32: "float32", 64: "float64"}
 
 
@@ -49,16 +50,18 @@ def _is_input(key: str, value: Any) -> bool:
 
 def _signature(value: Any) -> Any:
     """A static value as something that compares fast, by equality and unit."""
-    if isinstance(value, float):
-        return (type(value), value.hex())  # which tells 0.0 from -0.0, and finds NaN equal to itself
-    if isinstance(value, bool | int | str) or value is None:
-        return (type(value), value)
+    kind = type(value)
+    if kind is float:
+        return (kind, value.hex())  # which tells 0.0 from -0.0, and finds NaN equal to itself
+    if kind in _SIMPLE:
+        return (kind, value)
     leaves, treedef = jax.tree.flatten(value)
     if treedef == _ONE_LEAF:
-        return (type(value), value)
+        return (kind, value)
     return (treedef, tuple(map(_signature, leaves)))
 
 
+_SIMPLE = frozenset({float, int, bool, str, type(None)})
 _ONE_LEAF = jax.tree.structure(0)
 _ALL_KEYS = "all keys"  # stands for the set of keys, where a program asked for all of them
 
@@ -129,12 +132,22 @@ def can_change_in_place(statics: dict[str, Any]) -> bool:
     return any(flatten(_find(key)[0])[1].is_mutable for key in statics if key != _ALL_KEYS)
 
 
+def signature(keys: tuple[str, ...]) -> tuple[Any, ...]:
+    """What the static values of those keys are now."""
+    return tuple(map(_static_signature, keys))
+
+
 def _static_signature(key: str) -> Any:
     if key == _ALL_KEYS:
         return _visible_keys()
     value, _ = _find(key)
     if value is _MISSING:
         return None
+    if key not in _INPUT_KEYS:
+        if type(value) in _SIMPLE:
+            return _signature(value)
+        if is_quantity(value) and type(value.mantissa) in _SIMPLE:
+            return (value.unit, *_signature(value.mantissa))
     return "an input" if _is_input(key, value) else _signature(value)
 
 
@@ -172,7 +185,7 @@ def _read(key: str) -> Any:
         slot.read = True
         _note(key, "an input", context)
         return slot.value
-    _note(key, None if value is _MISSING else _signature(value), context)
+    _note(key, _static_signature(key), context)
     return value
 
 
@@ -250,13 +263,11 @@ def set_precision(precision: int | str) -> None:
 
 
 def _set_jax_precision(precision: Any) -> None:
-    if precision not in _PRECISIONS:
-        raise ValueError(f"precision is one of {list(_PRECISIONS)}, got {precision!r}.")
+    _check_precision(precision)
     jax.config.update("jax_enable_x64", precision == 64)
 
 
-@contextmanager
-def context(**values: Any) -> Iterator[dict[str, Any]]:
+class context(ContextDecorator):
     """Sets keys for a block, in this thread.
 
     >>> from neurostate import environ
@@ -264,31 +275,37 @@ def context(**values: Any) -> Iterator[dict[str, Any]]:
     ...     environ.get("fit")
     True
     """
-    for key in ("platform", "host_device_count"):
-        if key in values:
+
+    def __init__(self, **values: Any):
+        for key in _PROCESS_KEYS & values.keys():
             raise ValueError(f"environ.context cannot set {key!r} for a block only: use environ.set.")
-    with _precision_of(values):
-        mine, mark = Context(values), STACK.mark
-        before = STACK.contexts
-        STACK.contexts = STACK.mark = entered = (*before, mine)
-        try:
-            yield values
-        finally:
-            if STACK.contexts is entered:
-                STACK.contexts, STACK.mark = before, mark
-            else:  # a generator may leave its context out of order
-                STACK.contexts = STACK.mark = tuple(context for context in STACK.contexts if context is not mine)
+        self._values = values
+        self._entered: list[tuple[Context, Any, Any, Any]] = []
+
+    def __enter__(self) -> dict[str, Any]:
+        values, switch = self._values, None
+        if "precision" in values:
+            _check_precision(values["precision"])
+            switch = jax.enable_x64(values["precision"] == 64)
+            switch.__enter__()
+        mine = Context(values)
+        self._entered.append((mine, STACK.contexts, STACK.mark, switch))
+        STACK.contexts = STACK.mark = (*STACK.contexts, mine)
+        return values
+
+    def __exit__(self, *error: Any) -> None:
+        mine, before, mark, switch = self._entered.pop()
+        if STACK.contexts and STACK.contexts[-1] is mine and STACK.contexts[:-1] == before:
+            STACK.contexts, STACK.mark = before, mark
+        else:  # a generator may leave its context out of order
+            STACK.contexts = STACK.mark = tuple(context for context in STACK.contexts if context is not mine)
+        if switch is not None:
+            switch.__exit__(*error)
 
 
-@contextmanager
-def _precision_of(values: dict[str, Any]) -> Iterator[None]:
-    if "precision" not in values:
-        yield
-        return
-    if values["precision"] not in _PRECISIONS:
-        raise ValueError(f"precision is one of {list(_PRECISIONS)}, got {values['precision']!r}.")
-    with jax.enable_x64(values["precision"] == 64):
-        yield
+def _check_precision(precision: Any) -> None:
+    if precision not in _PRECISIONS:
+        raise ValueError(f"precision is one of {list(_PRECISIONS)}, got {precision!r}.")
 
 
 def pop(key: str, default: Any = _MISSING) -> Any:
