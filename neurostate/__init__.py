@@ -38,6 +38,7 @@ from .neuron import LIFState as LIFState
 from .simulate import Solution as Solution
 from .simulate import simulate as simulate
 from .stateful import environ as environ
+from .stateful import filters as filters
 from .stateful import nn as nn
 from .stateful import random as random
 from .stateful import transform as transform
@@ -66,6 +67,7 @@ from .stateful._ref import (
 from .stateful._ref import (
     StateRef as StateRef,
 )
+from .stateful.nn._trainable import trainable as trainable
 from .stateful.random import RandomState as RandomState
 
 

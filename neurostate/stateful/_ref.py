@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import _errors
 from .._errors import StateNotInitialisedError, TraceContextError
+from .._units import is_quantity, split_quantity
 from . import _tracing
 from ._collector import STACK, check_eager, frames, path_of
-from ._values import Cell, Missing, leaves_of, pack, unpack
+from ._values import Cell, Missing, pack, unpack
 
 
 _NO_VALUE = object()
@@ -231,18 +232,17 @@ def describe(ref: StateRef) -> str:
 def describe_value(carried: Any) -> str:
     """Shape, dtype and unit of a carried value, such as `float32[10] * mV`."""
     value = unpack(carried)
-    if hasattr(value, "mantissa") and hasattr(value, "unit"):
-        return f"{_describe_array(value.mantissa)} * {value.unit}"
-    if not leaves_of(carried):
-        return repr(value)
-    if len(leaves_of(carried)) == 1 and leaves_of(carried)[0] is value:
-        return _describe_array(value)
-    return str(jax.tree.map(_describe_array, value))
+    words = jax.tree.map(_Words, value, is_leaf=is_quantity)
+    return str(words) if jax.tree.leaves(value) else repr(value)
 
 
-def _describe_array(x: Any) -> str:
-    if isinstance(x, bool | int | float | complex):
-        return repr(x)
-    if hasattr(x, "dtype") and hasattr(x, "shape"):
-        return f"{x.dtype}[{','.join(map(str, x.shape))}]"
-    return repr(x)
+class _Words:
+    """Shows an array or Quantity by its shape, dtype and unit."""
+
+    def __init__(self, x: Any):
+        self.x = x
+
+    def __repr__(self) -> str:
+        x, unit = split_quantity(self.x)
+        text = f"{x.dtype}[{','.join(map(str, x.shape))}]" if hasattr(x, "dtype") and hasattr(x, "shape") else repr(x)
+        return text if unit is None else f"{text} * {unit}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,10 +15,10 @@ from ... import _errors
 from ..._errors import StateNotInitialisedError
 from ..._units import split_quantity
 from .._collector import STACK, frames
-from .._filters import as_predicate
 from .._links import held, link, unlink
 from .._ref import ParamState, StateRef, describe_value
 from .._values import pack
+from ..filters import as_predicate
 
 
 class _Reinitialising(threading.local):
@@ -133,18 +133,24 @@ class Module:
         predicate = as_predicate(list(filters))
         return {path: node for path, node in found.items() if predicate(path, node)}
 
-    def states(self, *filters: Any) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
+        """The `ParamState`s of this module and of all below it, by their path."""
+        return self.states(ParamState)
+
+    def states(self, *filters: Any) -> Any:
         """The references of this module and of all below it, each once, by their path.
 
         **Arguments:**
 
         - `filters`: Types such as `neurostate.ParamState`, parts of paths, references, or
-          functions `(path, ref) -> bool`; a reference is given if any of them selects it.
+          functions `(path, ref) -> bool`; see [`neurostate.filters`][] for more.
 
-        **Returns:** A dict from path, such as `"layer.V"`, to reference. With several filters
-        that are separated by position, as in `states(ns.ParamState, ns.HiddenState)`, still one.
+        **Returns:** A dict from path, such as `"layer.V"`, to reference. With several filters a tuple of
+        dicts, one for each: a reference is in the first whose filter selects it.
         """
-        predicate = as_predicate(list(filters) if filters else True)
+        if len(filters) > 1:
+            return self._split(self.states(filters), filters)
+        predicate = as_predicate(filters[0] if filters else True)
         found: dict[str, Any] = {}
         seen: set[int] = set()
         for path, node in self.nodes().items():
@@ -158,6 +164,15 @@ class Module:
                         if predicate(full, ref):
                             found[full] = ref
         return found
+
+    @staticmethod
+    def _split(found: dict[str, Any], filters: Sequence[Any]) -> tuple[dict[str, Any], ...]:
+        groups: tuple[dict[str, Any], ...] = tuple({} for _ in filters)
+        predicates = [as_predicate(each) for each in filters]
+        for path, ref in found.items():
+            first = next(k for k, predicate in enumerate(predicates) if predicate(path, ref))
+            groups[first][path] = ref
+        return groups
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         new = type(self).__new__(type(self))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -10,9 +11,16 @@ import jax
 
 from ..._units import join_quantity, to_plain
 from .. import environ
+from .._collector import STACK
+from .._config import jit_is_disabled
 from .._ref import HiddenState, ParamState
+from .._tracing import is_eager
+from ..transform._jit import jit
 from ._dynamics import Dynamics
 from ._module import show
+
+
+_compiled_steps: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 class Stateful(Dynamics):
@@ -94,7 +102,15 @@ class Stateful(Dynamics):
         self.init_state(batch_size, **kwargs)
 
     def update(self, current: Any) -> Any:
-        """One step: takes the drive, gives the cell's output."""
+        """One step: takes the drive, gives the cell's output. Outside of all transforms it is compiled."""
+        if STACK.top is None and is_eager() and not jit_is_disabled():
+            if self not in _compiled_steps:
+                weak = weakref.ref(self)
+                _compiled_steps[self] = jit(lambda current: cast(Stateful, weak())._step(current))
+            return _compiled_steps[self](current)
+        return self._step(current)
+
+    def _step(self, current: Any) -> Any:
         cell = self._cell(initialisers=False)
         state_type = cell.state_type
         fields = {name: getattr(self, name).value for name in state_type.__dataclass_fields__}

@@ -14,9 +14,9 @@ from ... import _errors
 from ..._errors import BatchAxisError
 from .. import _staging, _tracing
 from .._collector import Frame, commit, path_of
-from .._filters import Axes, as_axes, as_predicate
 from .._functionalize import check_output
 from .._values import flatten, is_array, leaves_of, pack, pack_argument, repack, struct_of, unpack
+from ..filters import Axes, as_axes, as_predicate
 from ._loops import loop
 
 

@@ -96,10 +96,11 @@ def _while(
             now = [carry[0][place[r]] if r in place else v for r, v in zip(condition.inputs, values, strict=True)]
             return condition(now, carry[1])[0][0].astype(bool)
 
-        if bound is None:
-            last = lax.while_loop(holds, lambda carry: body.step(carry)[0], body.start)
-        else:
-            last = _bounded(holds, lambda carry: body.step(carry)[0], body.start, *bound)
+        with jax.disable_jit(False):
+            if bound is None:
+                last = lax.while_loop(holds, lambda carry: body.step(carry)[0], body.start)
+            else:
+                last = _bounded(holds, lambda carry: body.step(carry)[0], body.start, *bound)
         return body.finish(last)[0]
 
     return _staging.run(kind, run, init)

@@ -15,10 +15,10 @@ from ... import _errors
 from .. import _staging
 from .._collector import StagedFrame, commit, path_of
 from .._config import jit_is_disabled
-from .._filters import as_predicate
 from .._functionalize import Program, trace
 from .._ref import StateRef
 from .._values import flatten, pack_static, unpack
+from ..filters import as_predicate
 
 
 def _program(kind: str, fn: Callable[..., Any], args: Any, kwargs: Any, births: bool = False) -> Any:
