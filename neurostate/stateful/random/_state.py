@@ -1,38 +1,21 @@
-"""Random numbers from one global key, which every draw moves on.
-
-The names and signatures are those of NumPy, over [`jax.random`][]. The global key is a reference:
-loops carry it, `cond` moves it in the branch that is taken only, and each lane of `vmap` draws its
-own numbers. With `key=` a function is pure.
-
->>> import neurostate as ns
->>> ns.random.seed(0)
->>> a = ns.random.normal(size=3)
->>> ns.random.seed(0)
->>> b = ns.random.normal(size=3)
->>> bool((a == b).all())
-True
-"""
+"""References to random keys, and the global one."""
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
 
-from .._custom_types import Key
-from . import _tracing
-from ._collector import STACK
-from ._ref import StateRef
-from ._values import Missing
-
-
-ShapeLike: TypeAlias = int | Sequence[int] | None
+from ..._custom_types import Key
+from .. import _tracing
+from .._collector import STACK
+from .._ref import StateRef
+from .._values import Missing
 
 
 class RandomState(StateRef):
@@ -42,6 +25,8 @@ class RandomState(StateRef):
 
     - `seed_or_key`: An int, a typed key or a raw one. Without it, a seed from the system.
 
+    The samplers of `neurostate.random` are its methods too, and draw from this key.
+
     >>> import neurostate as ns
     >>> rng = ns.random.RandomState(3)
     >>> rng.split_key().shape
@@ -49,6 +34,18 @@ class RandomState(StateRef):
     """
 
     __slots__ = ("_seed",)
+    samplers: ClassVar[dict[str, Callable[..., Any]]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        sampler = RandomState.samplers.get(name)
+        if sampler is None:
+            raise AttributeError(f"RandomState has no attribute {name!r}.")
+
+        @functools.wraps(sampler)
+        def draw(*args: Any, key: Any = None, **kwargs: Any) -> Any:
+            return sampler(*args, key=self.split_key() if key is None else key, **kwargs)
+
+        return draw
 
     def __init__(self, seed_or_key: Any = None, name: str | None = None):
         self._seed = _as_seed(seed_or_key)
@@ -70,6 +67,14 @@ class RandomState(StateRef):
     def seed(self, seed_or_key: Any = None) -> None:
         """Starts again from a seed or key; without one, from the system's."""
         self.value = as_key(_as_seed(seed_or_key))
+
+    def split_keys(self, n: int) -> Key:
+        """`n` new keys, never given before."""
+        return self.split_key(n)
+
+    def clone(self) -> RandomState:
+        """A random state of its own, which goes on from a new key of this one."""
+        return RandomState(self.split_key())
 
     def set_key(self, key: Any) -> None:
         """Sets the key."""
@@ -154,70 +159,18 @@ def seed_context(seed_or_key: Any) -> Iterator[None]:
         DEFAULT.value = before
 
 
-def _shape(size: ShapeLike, *parameters: Any) -> tuple[int, ...]:
-    if size is None:
-        return jnp.broadcast_shapes(*map(jnp.shape, parameters))
-    return (size,) if isinstance(size, builtins.int | np.integer) else tuple(size)
+def default_rng(seed_or_key: Any = None) -> RandomState:
+    """A random state of one's own from a seed or key; without one, the global one."""
+    return DEFAULT if seed_or_key is None else RandomState(seed_or_key)
 
 
-def _key(key: Any) -> Key:
-    return split_key() if key is None else as_key(key)
+def clone_rng(seed_or_key: Any = None, clone: bool = True) -> RandomState:
+    """A random state from a seed or key; without one, a clone of the global one, or itself."""
+    if seed_or_key is not None:
+        return RandomState(seed_or_key)
+    return DEFAULT.clone() if clone else DEFAULT
 
 
-def rand(*dn: int, key: Any = None) -> Array:
-    """Uniform numbers in [0, 1) in an array of the given dimensions."""
-    return jax.random.uniform(_key(key), dn)
-
-
-def randn(*dn: int, key: Any = None) -> Array:
-    """Standard normal numbers in an array of the given dimensions."""
-    return jax.random.normal(_key(key), dn)
-
-
-def random(size: ShapeLike = None, key: Any = None) -> Array:
-    """Uniform numbers in [0, 1)."""
-    return jax.random.uniform(_key(key), _shape(size))
-
-
-def uniform(low: ArrayLike = 0.0, high: ArrayLike = 1.0, size: ShapeLike = None, key: Any = None) -> Array:
-    """Uniform numbers in [low, high)."""
-    return jax.random.uniform(_key(key), _shape(size, low, high), minval=low, maxval=high)
-
-
-def normal(loc: ArrayLike = 0.0, scale: ArrayLike = 1.0, size: ShapeLike = None, key: Any = None) -> Array:
-    """Normal numbers with mean `loc` and standard deviation `scale`."""
-    return jnp.add(loc, scale * jax.random.normal(_key(key), _shape(size, loc, scale)))
-
-
-def randint(low: ArrayLike, high: ArrayLike | None = None, size: ShapeLike = None, key: Any = None) -> Array:
-    """Integers in [low, high), or in [0, low) without `high`."""
-    if high is None:
-        low, high = 0, low
-    return jax.random.randint(_key(key), _shape(size, low, high), low, high)
-
-
-def bernoulli(p: ArrayLike = 0.5, size: ShapeLike = None, key: Any = None) -> Array:
-    """Booleans that are true with probability `p`."""
-    return jax.random.bernoulli(_key(key), p, _shape(size, p))
-
-
-def poisson(lam: ArrayLike = 1.0, size: ShapeLike = None, key: Any = None) -> Array:
-    """Poisson numbers with mean `lam`."""
-    return jax.random.poisson(_key(key), lam, _shape(size, lam))
-
-
-def exponential(scale: ArrayLike = 1.0, size: ShapeLike = None, key: Any = None) -> Array:
-    """Exponential numbers with mean `scale`."""
-    return jnp.multiply(scale, jax.random.exponential(_key(key), _shape(size, scale)))
-
-
-def permutation(x: int | ArrayLike, axis: int = 0, key: Any = None) -> Array:
-    """A permutation of `range(x)`, or of an array along an axis."""
-    return jax.random.permutation(_key(key), x, axis=axis)
-
-
-def choice(
-    a: int | ArrayLike, size: ShapeLike = None, replace: bool = True, p: ArrayLike | None = None, key: Any = None
-) -> Array:
-    """Draws from `range(a)` or from the items of an array, with probabilities `p`."""
-    return jax.random.choice(_key(key), jnp.asarray(a) if jnp.ndim(a) else a, _shape(size), replace, p)
+def get_key_data() -> jax.Array:
+    """The global key as raw numbers, without moving it."""
+    return jax.random.key_data(get_key())
