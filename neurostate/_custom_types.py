@@ -37,7 +37,7 @@ def as_shape(size: Size) -> Shape:
     >>> as_shape(3), as_shape((2, 4)), as_shape(())
     ((3,), (2, 4), ())
     """
-    if isinstance(size, bool):
+    if isinstance(size, bool | str):
         raise TypeError(f"A size must be an int or a sequence of ints, got {size!r}.")
     if isinstance(size, int | np.integer):
         size = (int(size),)
