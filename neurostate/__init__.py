@@ -1,5 +1,7 @@
 """Spiking neurons in JAX: immutable Equinox modules with explicit state, and a stateful façade on top."""
 
+import sys as _sys
+
 from . import init as init
 from . import integrate as integrate
 from . import surrogate as surrogate
@@ -37,11 +39,13 @@ from .neuron import AbstractNeuron as AbstractNeuron
 from .neuron import LIFState as LIFState
 from .simulate import Solution as Solution
 from .simulate import simulate as simulate
+from .stateful import _porting
 from .stateful import environ as environ
 from .stateful import filters as filters
 from .stateful import nn as nn
 from .stateful import random as random
 from .stateful import transform as transform
+from .stateful._catch import catch_new_states as catch_new_states
 from .stateful._pure import functionalize as functionalize
 from .stateful._ref import (
     BatchState as BatchState,
@@ -72,3 +76,16 @@ from .stateful.random import RandomState as RandomState
 
 
 __version__ = "0.1.0"
+
+# `import neurostate.nn` and `from neurostate.transform import jit` work, and a missing name says what to use instead.
+for _module in (environ, filters, nn, random, transform):
+    _sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module
+for _space, _module in {
+    "": _sys.modules[__name__],
+    "environ": environ,
+    "nn": nn,
+    "random": random,
+    "transform": transform,
+    "typing": typing,
+}.items():
+    _porting.explain_missing(_module, _space)

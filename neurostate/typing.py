@@ -1,5 +1,14 @@
 """The types of neurostate's signatures, under the names that brainstate has for them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import EllipsisType
+from typing import Any, TypeAlias
+
+import numpy as np
+from jax.typing import DTypeLike as DTypeLike
+
 from ._custom_types import (
     Array as Array,
 )
@@ -21,3 +30,9 @@ from ._custom_types import (
 from ._custom_types import (
     Size as Size,
 )
+
+
+Axes: TypeAlias = int | Sequence[int]
+DType: TypeAlias = np.dtype
+SeedOrKey: TypeAlias = int | Array | np.ndarray
+Filter: TypeAlias = type | str | Callable[[str, Any], bool] | bool | EllipsisType | None | Sequence[Any]

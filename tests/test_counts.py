@@ -210,6 +210,34 @@ def test_a_replaced_reference_is_never_stale():
     assert f() == 40
 
 
+def test_a_replaced_attribute_of_any_kind_is_never_stale():
+    class Gain(ns.nn.Module):
+        def __init__(self):
+            self.w, self.factor, self.runs = ns.StateRef(jnp.array(2.0)), 10.0, 0
+
+        def update(self):
+            self.runs += 1  # while tracing: it does not make other functions trace again
+            return self.w.value * self.factor
+
+    gain, other = Gain(), Gain()
+    f, g, h = T.jit(gain), T.jit(lambda: gain() + 1), T.jit(other)
+    for _ in range(3):
+        assert (f(), g(), h()) == (20, 21, 20)
+    assert (gain.runs, other.runs) == (2, 1)
+    gain.factor = 10.0  # as it was
+    assert f() == 20 and gain.runs == 2
+    gain.factor = 5.0
+    assert (f(), g(), h()) == (10, 11, 20) and (gain.runs, other.runs) == (4, 1)
+    assert "a module's attribute was replaced" in T.explain_retrace(f)
+    cell = ns.nn.Dynamics(2)
+    cell.w, cell.update = ns.StateRef(jnp.array(1.0)), lambda: cell.w.value
+    step, seen = T.jit(cell), []
+    step()
+    cell.add_after_update("look", seen.append)
+    step()
+    assert len(seen) == 1
+
+
 def test_reinitialising_keeps_the_references():
     cell = ns.nn.init_all_states(ns.nn.Stateful(ns.LIF(2)))
     reference, f = cell.V, T.jit(lambda: u.get_mantissa(cell.V.value) + 1)

@@ -48,11 +48,18 @@ def unlink(owner: Any, attribute: str, value: Any) -> None:
         ]
 
 
+def note_change(owner: Any) -> None:
+    """Notes that an attribute of a module, whatever it holds, is another one now."""
+    EPOCH.value += 1
+    object.__setattr__(owner, "_version", owner._version + 1)
+
+
 class Links:
-    """The attributes on the way to some references, as they are now."""
+    """The attributes on the way to some references, as they are now, and all others of the modules there."""
 
     def __init__(self, refs: Sequence[Any]):
         self._links: list[tuple[Any, str, Any]] = []
+        self._versions: list[tuple[Any, int]] = []
         seen: set[int] = set()
         todo = [ref for ref in refs if hasattr(ref, "_owners")]
         while todo:
@@ -63,11 +70,14 @@ class Links:
             for weak, attribute in holder._owners:
                 owner = weak()
                 if owner is not None:
+                    self._versions.append((weak, owner._version))
                     self._links.append((weak, attribute, weakref.ref(holder)))
                     todo.append(owner)
 
     def hold(self) -> bool:
         """Whether each of them still holds the same."""
+        if any(weak() is not None and weak()._version != version for weak, version in self._versions):
+            return False
         for weak_owner, attribute, weak_held in self._links:
             owner, holder = weak_owner(), weak_held()
             if owner is None or holder is None:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _errors
-from .._errors import StateNotInitialisedError, TraceContextError
+from .._errors import StateNotInitialisedError, StateStructureError, TraceContextError
 from .._units import is_quantity, split_quantity
-from . import _tracing
+from . import _porting, _tracing
 from ._collector import STACK, check_eager, frames, path_of
-from ._values import Cell, Missing, pack, unpack
+from ._values import Cell, Missing, leaves_of, pack, struct_of, unpack
 
 
 _NO_VALUE = object()
+
+
+class _Births(threading.local):
+    """The lists that note each reference that is made in this thread."""
+
+    lists: tuple[list[StateRef], ...] = ()
+
+
+BIRTHS = _Births()
+
+
+def note_kept(ref: StateRef, instead_of: StateRef) -> None:
+    """Notes that a reference was kept where a new one would have taken its place."""
+    for births in BIRTHS.lists:
+        births[:] = [ref if each is instead_of else each for each in births]
 
 
 class StateRef:
@@ -57,17 +73,17 @@ class StateRef:
         self._owners: list[Any] = []
         if value is _NO_VALUE:
             self._leaf = Missing(lambda ref: StateNotInitialisedError(_errors.not_initialised(path_of(ref))))
-            return
-        if isinstance(value, StateRef):
+        elif isinstance(value, StateRef):
             raise TypeError(_errors.reference_as_value(path_of(value)))
-        frame = STACK.top
-        if frame is None:
+        elif (frame := STACK.top) is None:
             check_eager(self, writing=True)
             self._leaf = pack(value)
         else:
             kind = frame.kind
             self._leaf = Missing(lambda ref: TraceContextError(_errors.trace_is_over(path_of(ref), kind)))
             frame.bear(self, value)
+        for births in BIRTHS.lists:
+            births.append(self)
 
     @property
     def _leaf(self) -> Any:
@@ -120,6 +136,59 @@ class StateRef:
                 return slot.value
         return self._committed()
 
+    def restore_value(self, value: Any) -> None:
+        """Writes a value, such as one that was saved, of the same structure as the present one.
+
+        **Raises:** `StateStructureError` if its containers, units or static leaves differ.
+        """
+        before, after = pack(self.value), pack(value)
+        if struct_of(before) != struct_of(after):
+            raise StateStructureError(
+                f"`restore_value` needs the structure that {path_of(self)} has.\n  it has: {describe_value(before)}\n"
+                f"  got:    {describe_value(after)}\nTo change the structure, assign to `.value`."
+            )
+        self.value = value
+
+    def value_call(self, fn: Callable[[Any], Any]) -> Any:
+        """The value with `fn` applied to each leaf (of a Quantity, to its mantissa). It is not written."""
+        return jax.tree.map(fn, self.value)
+
+    def numel(self) -> int:
+        """The number of elements in all arrays of the value."""
+        return sum(jnp.size(leaf) for leaf in leaves_of(pack(self.value)))
+
+    def copy(self) -> Self:
+        """A new reference of the same kind, value, name and tags, as `copy.copy` gives it."""
+        return copy.copy(self)
+
+    def replace(self, value: Any) -> Self:
+        """A new reference of the same kind, name and tags, with another value."""
+        new = _blank(type(self))
+        StateRef.__init__(new, value, self.name, self.tags)
+        return new
+
+    def copy_from(self, other: Self) -> None:
+        """Takes the value, name and tags of another reference of the same kind.
+
+        **Raises:** `TypeError` if it is of another kind.
+        """
+        if type(other) is not type(self):
+            kinds = f"a {type(self).__name__}, got {other!r:.60} of type {type(other).__name__}"
+            raise TypeError(f"`copy_from` of {path_of(self)} needs {kinds}. To copy a value alone, assign to `.value`.")
+        self.value = other.value
+        self.name, self.tags = other.name, other.tags
+
+    def add_tag(self, tag: str) -> None:
+        """Adds a label to select the reference by."""
+        self.tags |= {tag}
+
+    if not TYPE_CHECKING:  # else every attribute would pass for one of a reference
+
+        def __getattr__(self, name: str) -> Any:
+            if text := _porting.answer("State", name):
+                raise AttributeError(text)
+            return object.__getattribute__(self, name)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({describe(self)})"
 
@@ -163,7 +232,10 @@ class _HostKey:
         self.impl = str(jax.random.key_impl(key))
 
 
-def _blank(kind: type[StateRef]) -> StateRef:
+_Ref = TypeVar("_Ref", bound=StateRef)
+
+
+def _blank(kind: type[_Ref]) -> _Ref:
     return kind.__new__(kind)
 
 

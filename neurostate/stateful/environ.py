@@ -31,10 +31,16 @@ from ._links import EPOCH
 from ._values import Missing, flatten, pack
 
 
+DT, T, I, FIT = "dt", "t", "i", "fit"  # noqa: E741
+PRECISION, PLATFORM, HOST_DEVICE_COUNT = "precision", "platform", "host_device_count"
+DEFAULT_PRECISION = 32
+
 _MISSING = object()
-_INPUT_KEYS = frozenset({"t", "i"})
-_PROCESS_KEYS = frozenset({"platform", "host_device_count"})
+_INPUT_KEYS = frozenset({T, I})
+_PROCESS_KEYS = frozenset({PLATFORM, HOST_DEVICE_COUNT})
 _PRECISIONS = {8: "float8_e4m3fn", 16: "float16", "bf16": "bfloat16", 32: "float32", 64: "float64"}
+SUPPORTED_PRECISIONS = tuple(_PRECISIONS)
+SUPPORTED_PLATFORMS = ("cpu", "gpu", "tpu")
 
 
 _settings: dict[str, Any] = {}
@@ -230,6 +236,38 @@ def dftype() -> Any:
     return jnp.dtype(_PRECISIONS[get_precision()])
 
 
+def ditype() -> Any:
+    """The integer dtype that the precision of now stands for."""
+    return jnp.dtype(f"int{8 * dftype().itemsize}")
+
+
+def dutype() -> Any:
+    """The unsigned integer dtype that the precision of now stands for."""
+    return jnp.dtype(f"uint{8 * dftype().itemsize}")
+
+
+def dctype() -> Any:
+    """The complex dtype that the precision of now stands for: the smallest that holds its floats."""
+    return jnp.dtype("complex128" if get_precision() == 64 else "complex64")
+
+
+def tolerance() -> float:
+    """How far apart two numbers may be that are equal up to rounding: 1e-12, 1e-5 or, below 32 bits, 1e-2."""
+    return {64: 1e-12, 32: 1e-5}.get(get_precision(), 1e-2)
+
+
+def get_platform() -> str:
+    """The platform on which JAX computes by default: `"cpu"`, `"gpu"` or `"tpu"`."""
+    device = setting("jax_default_device")
+    now = jax.default_backend() if device is None else device if isinstance(device, str) else device.platform
+    return get(PLATFORM, default=now)
+
+
+def get_host_device_count() -> int:
+    """The number of devices into which JAX splits the CPU."""
+    return get(HOST_DEVICE_COUNT, default=jax.local_device_count("cpu"))
+
+
 def all() -> dict[str, Any]:
     """Every key with the value that it has here."""
     _note(_ALL_KEYS, _visible_keys(), None)
@@ -244,13 +282,21 @@ def _check_outside(what: str) -> None:
 def set(**values: Any) -> None:
     """Sets keys for the whole process, until `pop` or `reset`.
 
-    `precision=64` switches JAX to 64-bit floats, any other precision switches that off.
+    `precision=64` switches JAX to 64-bit floats, any other precision switches that off. `platform` is
+    where JAX computes by default from now on, `"cpu"`, `"gpu"` or `"tpu"`. `host_device_count` is the
+    number of devices into which JAX splits the CPU, and must come before its first operation.
 
-    **Raises:** `TraceContextError` inside a transform: there a `context` is the way.
+    **Raises:** `TraceContextError` inside a transform: there a `context` is the way. `ValueError` for
+    a value that one of the three cannot have, `RuntimeError` if `host_device_count` comes too late.
     """
     _check_outside("set")
-    if "precision" in values:
-        _set_jax_precision(values["precision"])
+    _check_process_keys(values)
+    if HOST_DEVICE_COUNT in values:
+        _set_host_devices(values[HOST_DEVICE_COUNT])
+    if PLATFORM in values:
+        jax.config.update("jax_default_device", values[PLATFORM])
+    if PRECISION in values:
+        jax.config.update("jax_enable_x64", values[PRECISION] == 64)
     for key, value in values.items():
         flatten(value)
         _settings[key] = value
@@ -262,9 +308,34 @@ def set_precision(precision: int | str) -> None:
     set(precision=precision)
 
 
-def _set_jax_precision(precision: Any) -> None:
-    _check_precision(precision)
-    jax.config.update("jax_enable_x64", precision == 64)
+def set_platform(platform: str) -> None:
+    """The same as `set(platform=platform)`."""
+    set(platform=platform)
+
+
+def set_host_device_count(n: int) -> None:
+    """The same as `set(host_device_count=n)`."""
+    set(host_device_count=n)
+
+
+def _check_process_keys(values: dict[str, Any]) -> None:
+    _check_precision(values.get(PRECISION, DEFAULT_PRECISION))
+    if values.get(PLATFORM, "cpu") not in SUPPORTED_PLATFORMS:
+        raise ValueError(f"platform is one of {SUPPORTED_PLATFORMS}, got {values[PLATFORM]!r}.")
+    count = values.get(HOST_DEVICE_COUNT, 1)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"host_device_count is an int of at least 1, got {count!r}.")
+
+
+def _set_host_devices(count: int) -> None:
+    try:
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError as error:
+        if jax.local_device_count("cpu") != count:
+            raise RuntimeError(
+                f"environ.set(host_device_count={count}) comes too late: JAX has its devices already. "
+                "Set it before the first operation, at the top of the program."
+            ) from error
 
 
 class context(ContextDecorator):

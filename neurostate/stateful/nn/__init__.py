@@ -1,15 +1,34 @@
 """Modules that own references, and functions over whole trees of them."""
 
+from ._affine import Conv1d as Conv1d
+from ._affine import Conv2d as Conv2d
+from ._affine import Linear as Linear
 from ._collective import assign_state_values as assign_state_values
 from ._collective import call_all_fns as call_all_fns
 from ._collective import call_order as call_order
 from ._collective import init_all_states as init_all_states
 from ._collective import reset_all_states as reset_all_states
 from ._collective import state_values as state_values
+from ._delay import Delay as Delay
+from ._dropout import Dropout as Dropout
+from ._dropout import DropoutFixed as DropoutFixed
 from ._dynamics import Dynamics as Dynamics
 from ._exp_euler import exp_euler_step as exp_euler_step
+from ._layers import Layer as Layer
 from ._mapped import vmap_init_all_states as vmap_init_all_states
 from ._mapped import vmap_reset_all_states as vmap_reset_all_states
 from ._module import Module as Module
+from ._normalise import LayerNorm as LayerNorm
+from ._pool import AvgPool1d as AvgPool1d
+from ._pool import AvgPool2d as AvgPool2d
+from ._pool import Flatten as Flatten
+from ._pool import MaxPool1d as MaxPool1d
+from ._pool import MaxPool2d as MaxPool2d
+from ._recurrent import GRUCell as GRUCell
+from ._recurrent import LSTMCell as LSTMCell
+from ._recurrent import MGUCell as MGUCell
+from ._recurrent import RNNCell as RNNCell
+from ._recurrent import ValinaRNNCell as ValinaRNNCell
+from ._sequential import Sequential as Sequential
 from ._stateful import Stateful as Stateful
 from ._trainable import trainable as trainable

@@ -14,11 +14,17 @@ from jax.core import Tracer
 from ... import _errors
 from ..._errors import StateNotInitialisedError
 from ..._units import split_quantity
+from .. import _porting
 from .._collector import STACK, frames
-from .._links import held, link, unlink
-from .._ref import ParamState, StateRef, describe_value
+from .._links import held, link, note_change, unlink
+from .._ref import ParamState, StateRef, describe_value, note_kept
 from .._values import pack
 from ..filters import as_predicate
+
+
+_ABSENT = object()
+_NUMBERS = (bool, int, float, complex, str)
+_OWN = ("_owners", "_serial", "_version")
 
 
 class _Reinitialising(threading.local):
@@ -49,6 +55,7 @@ class Module:
     ['count']
     """
 
+    name: str | None = None
     _owners: list[Any]
     _counter = iter(range(1 << 62))
 
@@ -57,6 +64,7 @@ class Module:
         self = super().__new__(cls)
         object.__setattr__(self, "_owners", [])
         object.__setattr__(self, "_serial", next(Module._counter))
+        object.__setattr__(self, "_version", 0)
         for frame in frames():
             frame.modules.add(self._serial)
         return self
@@ -66,17 +74,20 @@ class Module:
             self.name = name
 
     def __setattr__(self, name: str, value: Any) -> None:
-        old = self.__dict__.get(name)
-        if old is value and old is not None:
+        old = self.__dict__.get(name, _ABSENT)
+        if old is value or (type(old) in _NUMBERS and type(value) is type(old) and value == old):
             return
-        if old is not None and _keeps_reference(old, value):
+        if _keeps_reference(old, value):
             old.value = value.value
+            note_kept(old, instead_of=value)
             if STACK.top is not None:
                 STACK.top.born.pop(value, None)
                 STACK.top.slots.pop(value, None)
             return
-        if old is not None:
+        if old is not _ABSENT:
             unlink(self, name, old)
+            if STACK.top is None:
+                note_change(self)
         object.__setattr__(self, name, value)
         link(self, name, value)
 
@@ -84,12 +95,22 @@ class Module:
         old = self.__dict__.get(name)
         object.__delattr__(self, name)
         unlink(self, name, old)
+        note_change(self)
 
     def __getattr__(self, name: str) -> Any:
+        if text := _porting.answer("nn.Module", name) or _porting.answer("nn.Dynamics", name):
+            raise AttributeError(text)
         if not name.startswith("_") and type(self).init_state is not Module.init_state:
             message = _errors.missing_attribute(type(self).__name__, name)
             raise StateNotInitialisedError(message)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+
+    def update(self, *args: Any, **kwargs: Any) -> Any:
+        """What calling the module does. To be overridden, or `__call__` instead."""
+        raise TypeError(f"{type(self).__name__} has no `update`. Define `def update(self, x): ...`.")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.update(*args, **kwargs)
 
     def init_state(self, *args: Any, **kwargs: Any) -> None:
         """Makes the module's own states. To be overridden."""
@@ -178,12 +199,12 @@ class Module:
         new = type(self).__new__(type(self))
         memo[id(self)] = new
         for name, value in self.__dict__.items():
-            if name not in ("_owners", "_serial"):
+            if name not in _OWN:
                 setattr(new, name, copy.deepcopy(value, memo))
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_owners", "_serial")}
+        return {name: value for name, value in self.__dict__.items() if name not in _OWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
@@ -195,7 +216,8 @@ class Module:
 
     def _fields(self) -> Iterator[tuple[str, str]]:
         for name, value in self.__dict__.items():
-            if not (name.startswith("__") or name in ("_owners", "_serial", "name") or value is None):
+            is_empty = value is None or (type(value) is dict and not value)
+            if not (name.startswith("__") or name in (*_OWN, "name") or is_empty):
                 yield name.lstrip("_"), show(value).replace("\n", "\n  ")
 
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import equinox as eqx
-import jax
 
 from ..._units import join_quantity, to_plain
 from .. import environ
 from .._collector import STACK
 from .._config import jit_is_disabled
-from .._ref import HiddenState, ParamState
+from .._ref import HiddenState
 from .._tracing import is_eager
 from ..transform._jit import jit
 from ._dynamics import Dynamics
+from ._lift import fill, lift
 from ._module import show
 
 
@@ -56,29 +56,12 @@ class Stateful(Dynamics):
         cell = cast(Any, cell)
         super().__init__(cell.in_size, name=name)
         self.out_size = cell.out_size
-        arrays, self._rest = eqx.partition(cell, eqx.is_inexact_array)
-        self._params: list[tuple[str, Any]] = []
-        self._arrays = arrays
-        for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
-            dotted = jax.tree_util.keystr(path, simple=True, separator=".")
-            unit = cell.field_unit(dotted.partition(".")[0])
-            setattr(self, dotted, ParamState(join_quantity(leaf, unit)))
-            self._params.append((dotted, unit))
+        self._tree = lift(self, cell, lambda name: cell.field_unit(name.partition(".")[0]))
 
     @property
     def cell(self) -> Any:
         """The core cell with the parameters of now, as plain arrays."""
-        return self._cell(initialisers=True)
-
-    def _cell(self, initialisers: bool) -> Any:
-        """The cell; without its initialisers, which no step reads, they do not count as read."""
-        leaves = [
-            to_plain(self.__dict__[name].value, unit, name)
-            if initialisers or not name.partition(".")[0].endswith("_initializer")
-            else None
-            for name, unit in self._params
-        ]
-        return eqx.combine(jax.tree.unflatten(jax.tree.structure(self._arrays), leaves), self._rest)
+        return fill(self, self._tree)
 
     def init_state(self, batch_size: int | None = None, **kwargs: Any) -> None:
         """Makes the states, or sets them back if they exist.
@@ -111,7 +94,8 @@ class Stateful(Dynamics):
         return self._step(current)
 
     def _step(self, current: Any) -> Any:
-        cell = self._cell(initialisers=False)
+        # No step reads the initialisers: so they do not count as read.
+        cell = fill(self, self._tree, lambda name: not name.partition(".")[0].endswith("_initializer"))
         state_type = cell.state_type
         fields = {name: getattr(self, name).value for name in state_type.__dataclass_fields__}
         state = state_type(**{name: to_plain(value, cell.state_unit(name), name) for name, value in fields.items()})
@@ -121,6 +105,6 @@ class Stateful(Dynamics):
         return out
 
     def _fields(self) -> Iterator[tuple[str, str]]:
-        yield "cell", type(self._rest).__name__
+        yield "cell", type(self._tree).__name__
         for name, ref in self.states().items():
             yield name, show(ref)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._custom_types import Key
-from .. import _tracing
+from .. import _porting, _tracing
 from .._collector import STACK
 from .._ref import StateRef
 from .._values import Missing
@@ -39,7 +39,7 @@ class RandomState(StateRef):
     def __getattr__(self, name: str) -> Any:
         sampler = RandomState.samplers.get(name)
         if sampler is None:
-            raise AttributeError(f"RandomState has no attribute {name!r}.")
+            raise AttributeError(_porting.answer("State", name) or f"RandomState has no attribute {name!r}.")
 
         @functools.wraps(sampler)
         def draw(*args: Any, key: Any = None, **kwargs: Any) -> Any:

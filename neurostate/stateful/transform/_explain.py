@@ -82,6 +82,8 @@ def explain_retrace(f: Any) -> str:
     if count < 2:
         return f"`{history.name}` was traced {('never', 'once')[count]}: there is no retrace to explain."
     lines = [f"  {name}: {before} -> {after}" for name, (before, after) in history.differences().items()]
-    reason = "because this changed:" if lines else "because a reference was replaced, or its caches were cleared."
+    reason = (
+        "because this changed:" if lines else "because a module's attribute was replaced, or its caches were cleared."
+    )
     first = f"`{history.name}` was traced {count} times. The last time, {reason}"
     return "\n".join([first, *lines])
