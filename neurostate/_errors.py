@@ -208,6 +208,14 @@ def batched_write(paths: list[str]) -> str:
     )
 
 
+def map_write(paths: list[str]) -> str:
+    return (
+        f"`map` with a batch_size would write to {', '.join(paths)}, once for each batch and not for each slice. Leave "
+        "out batch_size, which makes it a loop; give the new values back as outputs; or use `vmap` with declared "
+        "states. No reference was changed."
+    )
+
+
 def state_axis(path: str, axis: int, shape: object, size: int) -> str:
     return (
         f"`vmap` maps {path} over its axis {axis}, but its shape is {shape} and the batch size is {size}. "
@@ -306,6 +314,7 @@ def became_nan(name: str, steps: list[tuple[int | None, str]], index: object, ph
 
 def no_state_spec(paths: list[str]) -> str:
     return (
-        f"`shard_map` writes {', '.join(paths)} without a declared spec. Declare it: "
-        "`shard_map(..., state_in_specs={reference: PartitionSpec(...)})`."
+        f"`shard_map` writes {', '.join(paths)} without a declared spec, and the shards may write different values. "
+        "Declare it, `shard_map(..., state_in_specs={reference: PartitionSpec(...)})`, or make them the same, for "
+        "example with `jax.lax.psum`."
     )

@@ -143,16 +143,18 @@ def _without_marks(closed: Any, marks: dict[int, int]) -> tuple[Any, tuple[Any, 
 
     The constants are the first arguments of the program.
 
-    Each mark is a constant that only one copy uses; the copy goes, and its result becomes the constant.
+    Each mark is a constant that only one copy uses; the copy goes, and its result becomes the constant. (Within a
+    `shard_map` JAX may put the constant on the mesh first: then both stay.)
     """
     jaxpr, consts, marked = closed.jaxpr, list(closed.consts), []
     copies = {id(eqn.invars[0]): eqn for eqn in jaxpr.eqns if eqn.primitive.name == "copy"}
     constvars, dropped = list(jaxpr.constvars), set()
     for place, const in enumerate(consts):
         if id(const) in marks:
-            copied = copies[id(constvars[place])]
-            constvars[place] = copied.outvars[0]
-            dropped.add(id(copied))
+            copied = copies.get(id(constvars[place]))
+            if copied is not None:
+                constvars[place] = copied.outvars[0]
+                dropped.add(id(copied))
             marked.append((place, marks[id(const)]))
             consts[place] = None
     eqns = [eqn for eqn in jaxpr.eqns if id(eqn) not in dropped]

@@ -91,8 +91,8 @@ class RandomState(StateRef):
         return jax.random.fold_in(outer, lane)
 
     def after_lanes(self, outer: Any) -> Any:
-        """The key after a `vmap` whose lanes drew."""
-        return jax.random.split(outer, 2)[0]
+        """The key after a `vmap` whose lanes drew: another one than that of any lane."""
+        return jax.random.fold_in(outer, np.uint32(2**32 - 1))
 
 
 def _as_seed(seed_or_key: Any) -> Any:

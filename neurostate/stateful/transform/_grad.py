@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ... import _errors
 from ..._units import is_quantity, join_quantity, split_quantity
 from .. import _staging, random
 from .._values import flatten, unpack
 from ._target import Call, Target
+from ._wrap import jit_error_if
 
 
 _TABLE = """
@@ -24,6 +26,7 @@ _TABLE = """
     - `argnums`: Which arguments, an int or a sequence of ints; 0 if `grad_states` is not given.
     - `has_aux`, `return_value`: Also gives `aux`, the output of `fun`.
     - `unit_aware`: Gives a derivative its true unit, that of the output over that of the reference.
+    - `debug_nan`: Raises `FloatingPointError` where a derivative is NaN.
     - `check_states`: Asks that `fun` reads each of `grad_states`. Without it, a reference that
       is not read has a derivative of zeros.
 
@@ -50,16 +53,20 @@ def _derivative(differentiate: Callable[..., tuple[Any, Any]]) -> Callable[..., 
         return_value: bool = False,
         unit_aware: bool = False,
         check_states: bool = True,
+        debug_nan: bool = False,
         **options: Any,
     ) -> Any:
         if fun is None:
-            given = dict(grad_states=grad_states, argnums=argnums, has_aux=has_aux, return_value=return_value)
-            return functools.partial(transform, **given, unit_aware=unit_aware, check_states=check_states, **options)
+            options.update(grad_states=grad_states, argnums=argnums, has_aux=has_aux, return_value=return_value)
+            options.update(unit_aware=unit_aware, check_states=check_states, debug_nan=debug_nan)
+            return functools.partial(transform, **options)
         target = Target(kind, fun, grad_states, argnums, has_aux, check_states)
 
         def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             call = Call(target, args, kwargs)
             derivative, rest = differentiate(call, **options)
+            if debug_nan:
+                _refuse_nan(derivative, kind)
             value, aux = call.finish(rest)
             if unit_aware:
                 derivative = _with_true_units(derivative, value)
@@ -70,6 +77,12 @@ def _derivative(differentiate: Callable[..., tuple[Any, Any]]) -> Callable[..., 
     transform.__name__ = transform.__qualname__ = kind
     transform.__doc__ = differentiate.__doc__ and differentiate.__doc__.replace("{table}", _TABLE.strip())
     return transform
+
+
+def _refuse_nan(derivative: Any, kind: str) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(derivative):
+        where = f"The result{jax.tree_util.keystr(path)} of `{kind}`"
+        jit_error_if(jnp.isnan(leaf).any(), FloatingPointError(_errors.became_nan(where, [], None, "")))
 
 
 def _with_true_units(derivative: Any, value: Any) -> Any:
@@ -275,6 +288,10 @@ def jvp(
     >>> print(*ns.transform.jvp(lambda x: w.value * x, (3.0,), (1.0,), grad_states=w, state_tangents=10.0))
     6.0 32.0
     """
+    if len(primals) != len(tangents):
+        raise TypeError(
+            f"`jvp` needs one tangent for each primal, got {len(primals)} primals, {len(tangents)} tangents."
+        )
     target = Target("jvp", fun, grad_states, tuple(range(len(primals))), has_aux, True)
 
     def run(primals: Any, tangents: Any, state_tangents: Any) -> Any:

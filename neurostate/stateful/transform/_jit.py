@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 from collections.abc import Callable, Sequence
 from operator import call
@@ -18,7 +17,8 @@ from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._links import EPOCH
 from .._tracing import EAGER, top_trace
-from .._values import Packed, pack_argument, pack_static, unpack
+from .._values import Packed, unpack
+from ._arguments import Arguments, as_tuple, positional_names
 from ._explain import History
 from ._plan import Miss, Plan, Raised, mark_lost, signature_of
 
@@ -26,12 +26,12 @@ from ._plan import Miss, Plan, Raised, mark_lost, signature_of
 class Jitted:
     """A compiled function, made by [`neurostate.transform.jit`][]."""
 
-    def __init__(self, fn: Callable[..., Any], arguments: _Arguments, sync: bool, options: dict[str, Any]):
+    def __init__(self, fn: Callable[..., Any], arguments: Arguments, sync: bool, donate: bool, options: dict[str, Any]):
         functools.update_wrapper(self, fn)
         self.fun = fn
         self._arguments = arguments
         self._packs = bool(arguments.nums or arguments.names)
-        self._sync = sync
+        self._sync, self._donate_states = sync, donate
         self._options = options
         self._plans: list[Plan] = []
         self._index: dict[tuple[str, ...], dict[Any, list[Plan]]] = {}
@@ -137,7 +137,7 @@ class Jitted:
         if found and not program.captures_tracer:
             plan = found[0]
         else:
-            plan = Plan(program, self._arguments.donate_states, self._trace, self._options)
+            plan = Plan(program, self._donate_states, self._trace, self._options)
             if not program.captures_tracer:
                 self._plans.insert(0, plan)
                 keys, values_of = tuple(plan.statics), tuple(plan.statics.values())
@@ -216,50 +216,6 @@ def _alive(refs: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
     return [ref for ref, _ in pairs], [value for _, value in pairs]
 
 
-class _Arguments:
-    """Which arguments of a function are static, and which are donated."""
-
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        static_argnums: int | Sequence[int] | None,
-        static_argnames: str | Sequence[str] | None,
-        donate_states: bool,
-    ):
-        nums, names = _as_tuple(static_argnums, int), _as_tuple(static_argnames, str)
-        for number in nums:
-            if number < 0:
-                raise ValueError(_errors.negative_argnum("static_argnums", number))
-        parameters = _positional_names(fn)
-        if parameters is not None:
-            if nums and not names:
-                names = tuple(parameters[k] for k in nums if k < len(parameters))
-            elif names and not nums:
-                nums = tuple(parameters.index(name) for name in names if name in parameters)
-        self.nums, self.names = frozenset(nums), frozenset(names)
-        self.donate_states = donate_states
-
-    def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (
-            tuple(pack_static(arg) if k in self.nums else pack_argument(arg) for k, arg in enumerate(args)),
-            {k: pack_static(arg) if k in self.names else pack_argument(arg) for k, arg in kwargs.items()},
-        )
-
-
-def _as_tuple(value: Any, kind: type) -> tuple[Any, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, kind) else tuple(value)
-
-
-def _positional_names(fn: Callable[..., Any]) -> list[str] | None:
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-
-
 def jit(
     fn: Callable[..., Any] | None = None,
     *,
@@ -312,7 +268,7 @@ def jit(
         return functools.partial(jit, **given)
     if not callable(fn):
         raise TypeError(_errors.not_callable("jit", fn))
-    given = _as_tuple(donate_argnums, int)
+    given = as_tuple(donate_argnums, int)
     for number in given:
         if number < 0:
             raise ValueError(_errors.negative_argnum("donate_argnums", number))
@@ -321,11 +277,11 @@ def jit(
     if donated:
         options["donate_argnums"] = tuple(donated)
     if in_shardings is not None:
-        count = len(_positional_names(fn) or ()) or 1
+        count = len(positional_names(fn) or ()) or 1
         each = in_shardings if isinstance(in_shardings, tuple) else (in_shardings,) * count
         options["in_shardings"] = (None,) * (1 + donate_states) + each
     if out_shardings is not None:
         options["out_shardings"] = (out_shardings, None)
     if donate_argnames is not None:
         options["donate_argnames"] = donate_argnames
-    return Jitted(fn, _Arguments(fn, static_argnums, static_argnames, donate_states), sync, options)
+    return Jitted(fn, Arguments(fn, static_argnums, static_argnames), sync, donate_states, options)

@@ -157,9 +157,9 @@ def _scan(kind: str, f: Callable[..., Any], init: Any, xs: Any, *options: Any) -
 
     def body(carry: Any, slices: Any) -> tuple[Any, Any]:
         result = f(carry, slices)
-        if not isinstance(result, tuple) or len(result) != 2:
+        if not isinstance(result, tuple | list) or len(result) != 2:
             raise TypeError(_errors.scan_output(result))
-        return result
+        return result[0], result[1]
 
     return _Loop(kind, body, *options)(init, xs)
 

@@ -27,8 +27,8 @@ class VmapFrame(Frame):
     function, and leaves it in the same way. So nothing has to be known before the one run.
     """
 
-    def __init__(self, size: int, in_axes: Axes, out_axes: Axes, births: Callable[[Any], bool]):
-        super().__init__("vmap")
+    def __init__(self, kind: str, size: int, in_axes: Axes, out_axes: Axes, births: Callable[[Any], bool]):
+        super().__init__(kind)
         self.size = size
         self.births = births
         self.in_axes = in_axes
@@ -104,13 +104,13 @@ class VmapFrame(Frame):
             axis = (0 if self.births(ref) else None) if ref in self.born else self.out_axes.of(ref)
             if ref in self.outer_keys:
                 results.append((ref, None, False))
-            elif axis is None and any(batched for _, batched in pairs):
+            elif axis is None and (any(batched for _, batched in pairs) or self.kind == "map"):
                 undeclared.append(path_of(ref))
             else:
                 leaves = [leaf if axis is None else (leaf, batched, axis) for leaf, batched in pairs]
                 results.append((ref, (struct_of(value), leaves), ref in self.born))
         if undeclared:
-            raise BatchAxisError(_errors.batched_write(undeclared))
+            raise BatchAxisError((_errors.map_write if self.kind == "map" else _errors.batched_write)(undeclared))
         return results
 
     def place(self, struct: Any, leaves: list[Any]) -> Any:
@@ -144,7 +144,7 @@ def vmap(
 
     - `in_states`: The references that are mapped: one, a list or dict of them, a type such as
       `ns.HiddenState`, an `nn.Module` (all that it holds), or `{axis: any of these}`. Without
-      an axis it is 0. They are written back along the same axis.
+      an axis it is 0. They are written back along the same axis, unless `out_states` declares another.
     - `out_states`: The references that are written with a batch axis, in the same forms.
 
     **Returns:** The mapped function; without `fn`, a decorator.
@@ -161,16 +161,7 @@ def vmap(
     [0. 2. 4.] [0. 1. 2.]
     """
     if fn is None:
-        return functools.partial(
-            vmap,
-            in_axes=in_axes,
-            out_axes=out_axes,
-            axis_name=axis_name,
-            axis_size=axis_size,
-            spmd_axis_name=spmd_axis_name,
-            in_states=in_states,
-            out_states=out_states,
-        )
+        return functools.partial(vmap, **{key: value for key, value in locals().items() if key != "fn"})
     if not callable(fn):
         raise TypeError(_errors.not_callable("vmap", fn))
     entering = as_axes(in_states, "in_states")
@@ -188,6 +179,7 @@ def _mapped(
     leaving: Axes,
     births: Callable[[Any], bool],
     options: dict[str, Any],
+    kind: str = "vmap",
 ) -> Callable[..., Any]:
     @functools.wraps(fn)
     def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -195,10 +187,10 @@ def _mapped(
         size = _batch_size(args, axes, kwargs, axis_size, entering)
 
         def run(args: Any, kwargs: Any) -> Any:
-            frame = VmapFrame(size, entering, leaving, births)
+            frame = VmapFrame(kind, size, entering, leaving, births)
             return _vmap(fn, args, kwargs, axes, out_axes, frame, options)
 
-        return _staging.run("vmap", run, args, kwargs)
+        return _staging.run(kind, run, args, kwargs)
 
     return mapped
 
@@ -292,7 +284,7 @@ def _vmap(
         frame.lane = index
         with frame.running():
             out = fn(*[unpack(arg) for arg in args], **{name: unpack(arg) for name, arg in kwargs.items()})
-            check_output(flatten(out)[1], "vmap")
+            check_output(flatten(out)[1], frame.kind)
             results.extend(frame.results())
         return out if structured else pack(out)
 
@@ -357,9 +349,9 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
 
     - `f`: A function of one slice of each of `xs`. It may read references and make new ones.
     - `xs`: Pytrees of arrays with the same leading axis.
-    - `batch_size`: How many slices [`neurostate.transform.vmap`][] takes at once; its rules for
-      references hold then. Without it, `map` is [`neurostate.transform.for_loop`][]. Memory is
-      bounded by one batch; what does not fill a batch is done at the end.
+    - `batch_size`: How many slices [`neurostate.transform.vmap`][] takes at once. References that exist can then be
+      read, but not written: how often would depend on the batches. Memory is bounded by one batch; what does not fill
+      a batch is done at the end. Without it, `map` is [`neurostate.transform.for_loop`][].
 
     **Returns:** The outputs, each with a leading axis.
 
@@ -378,7 +370,7 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
     axes = _argument_axes(0, xs)
     count = _batch_size(xs, axes, {}, None, Axes())
     full = count // batch_size
-    mapped = vmap(f)
+    mapped = _mapped(f, 0, 0, None, Axes(), Axes(), lambda ref: True, {}, "map")
 
     def run(*xs: Any) -> Any:
         head = jax.tree.map(lambda x: x[: full * batch_size].reshape(full, batch_size, *x.shape[1:]), xs)

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from ... import _errors
+from ..._units import split_quantity
 from .._collector import Frame, commit, path_of
 from .._ref import StateRef, describe_value
-from .._values import flatten, leaves_of, pack, repack, struct_of, unpack
+from .._values import flatten, is_array, leaves_of, pack, repack, struct_of, unpack
 
 
 class DerivativeFrame(Frame):
@@ -41,10 +42,10 @@ class Target:
         self.argnums = (0 if grad_states is None else None) if argnums is None else argnums
         self.positions: tuple[int, ...] = ()
         if self.argnums is not None:
-            self.positions = (self.argnums,) if isinstance(self.argnums, int) else tuple(self.argnums)
+            self.positions = tuple(self.argnums) if isinstance(self.argnums, Sequence) else (self.argnums,)
         for number in self.positions:
             if isinstance(number, bool) or not isinstance(number, int):
-                raise TypeError(f"argnums must be an int or a sequence of ints, got {argnums!r}.")
+                raise ValueError(f"argnums must be an int or a sequence of ints, got {argnums!r}.")
             if number < 0:
                 raise ValueError(_errors.negative_argnum("argnums", number))
 
@@ -85,7 +86,7 @@ class Call:
         with frame.running():
             out, aux = self.target.fun(*args, **self.kwargs), None
             if self.target.has_aux:
-                if not isinstance(out, tuple) or len(out) != 2:
+                if not isinstance(out, tuple | list) or len(out) != 2:
                     raise TypeError(_errors.aux_missing(out))
                 out, aux = out
             unread = [ref for ref in self.values if ref not in frame.slots or not frame.slots[ref].read]
@@ -99,10 +100,10 @@ class Call:
     def scalar(self, point: Any) -> tuple[Any, Any]:
         """The function as `jax.grad` takes it: its output is a scalar without unit."""
         out, rest = self.run(point)
-        leaves, _ = flatten(out)
-        if len(leaves) != 1 or jnp.shape(leaves[0]) != ():
+        value, _ = split_quantity(out)
+        if not is_array(value) or jnp.shape(value) != ():
             raise TypeError(_errors.not_scalar_loss(self.target.kind, describe_value(pack(out))))
-        return leaves[0], rest
+        return value, rest
 
     def arrays(self, point: Any) -> tuple[Any, Any]:
         """The function as the other transforms take it: the leaves of its output without units."""

@@ -19,6 +19,7 @@ from .._functionalize import Program, trace
 from .._ref import StateRef
 from .._values import flatten, pack_static, unpack
 from ..filters import as_predicate
+from ._arguments import Arguments
 
 
 def _program(kind: str, fn: Callable[..., Any], args: Any, kwargs: Any, births: bool = False) -> Any:
@@ -27,7 +28,7 @@ def _program(kind: str, fn: Callable[..., Any], args: Any, kwargs: Any, births: 
 
     def call(*tracers: Any) -> Any:
         args, kwargs = struct.unflatten(tracers)
-        return fn(*map(unpack, args), **kwargs)
+        return fn(*map(unpack, args), **{name: unpack(arg) for name, arg in kwargs.items()})
 
     frame = StagedFrame(kind, keeps_births=births)
     program, values = trace(call, leaves, frame)
@@ -107,7 +108,9 @@ check = jax_checkify.check
 check_error = jax_checkify.check_error
 
 
-def jit_error_if(pred: Any, error: str | type[Exception] | Exception, *args: Any, **kwargs: Any) -> None:
+def jit_error_if(
+    pred: Any, error: str | type[Exception] | Exception | Callable[..., Any], *args: Any, **kwargs: Any
+) -> None:
     """Raises on the host if `pred` holds anywhere, also inside compiled functions.
 
     Inside a compiled function the error reaches Python when a result of the program is waited for.
@@ -115,7 +118,8 @@ def jit_error_if(pred: Any, error: str | type[Exception] | Exception, *args: Any
     **Arguments:**
 
     - `pred`: A boolean or an array of them.
-    - `error`: A message, formatted with `args` and `kwargs` by `str.format`, or an exception.
+    - `error`: A message, formatted with `args` and `kwargs` by `str.format`; an exception; or a function that raises
+        one, called with `args` and `kwargs`.
 
     >>> import neurostate as ns
     >>> ns.transform.jit_error_if(2 > 3, "two is more than {n}", n=3)
@@ -126,7 +130,9 @@ def jit_error_if(pred: Any, error: str | type[Exception] | Exception, *args: Any
             return
         if isinstance(error, str):
             raise ValueError(error % args if args and "%" in error else error.format(*args, **kwargs))
-        raise error
+        if isinstance(error, BaseException | type):
+            raise error
+        error(*args, **kwargs)
 
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((pred, args, kwargs))):
         return raise_if(pred, args, kwargs)
@@ -138,7 +144,7 @@ def eval_shape(f: Callable[..., Any], *args: Any, return_state_shapes: bool = Fa
 
     **Arguments:** as [`jax.eval_shape`][].
 
-    - `return_state_shapes`: Also gives the shapes of the references that `f` would write.
+    - `return_state_shapes`: Also gives the shapes of the references that `f` touches, as they would be afterwards.
 
     **Returns:** The output's shapes; `({reference: shapes}, output's shapes)` with `return_state_shapes`.
 
@@ -147,13 +153,19 @@ def eval_shape(f: Callable[..., Any], *args: Any, return_state_shapes: bool = Fa
     (3,)
     """
     as_arrays = jax.tree.map(lambda x: _Shaped(x) if isinstance(x, jax.ShapeDtypeStruct) else x, (args, kwargs))
-    program, _ = _abstract("eval_shape", f, as_arrays)
+    program, values = _abstract("eval_shape", f, as_arrays)
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in program.out_avals]
     out = program.out_struct.unflatten(shapes[: program.out_count])
     if not return_state_shapes:
         return out
-    new = program.pack_writes(shapes[program.out_count :])
-    return {ref: unpack(value) for ref, value in zip(program.writes, new, strict=True)}, out
+    found = {ref: jax.eval_shape(lambda: value) for ref, value in zip(program.inputs, values) if _is_ref(ref)}
+    found.update(zip(program.writes, program.pack_writes(shapes[program.out_count :]), strict=True))
+    return {ref: unpack(value) for ref, value in found.items()}, out
+
+
+def _is_ref(ref: Any) -> bool:
+    """Whether an input of a program is a reference, not a key of `environ`."""
+    return isinstance(ref, StateRef)
 
 
 class _Shaped:
@@ -181,12 +193,23 @@ def _abstract(kind: str, f: Callable[..., Any], arguments: Any) -> tuple[Program
     return trace(call, given, StagedFrame(kind, keeps_births=True))
 
 
-def make_jaxpr(fun: Callable[..., Any], return_shape: bool = False) -> Callable[..., Any]:
+def make_jaxpr(
+    fun: Callable[..., Any],
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    return_shape: bool = False,
+    return_only_write: bool = False,
+) -> Callable[..., Any]:
     """[`jax.make_jaxpr`][] for a function that may read and write references, which stay as they are.
+
+    **Arguments:**
+
+    - `static_argnums`, `static_argnames`, `return_shape`: as [`jax.make_jaxpr`][] and [`jax.jit`][].
+    - `return_only_write`: Whether the program gives the values of only those references that it writes.
 
     **Returns:** A function of the same arguments that gives `(jaxpr, references)`, and the output's
     shapes with `return_shape`. The program takes the leaves of the references' values, then those of
-    the arguments, and gives those of the output, then those of the values written.
+    the arguments, and gives those of the output, then those of the references' values afterwards.
 
     >>> import neurostate as ns
     >>> w = ns.ParamState(3.0)
@@ -194,11 +217,19 @@ def make_jaxpr(fun: Callable[..., Any], return_shape: bool = False) -> Callable[
     >>> refs == (w,), [str(eqn.primitive) for eqn in jaxpr.eqns]
     (True, ['mul'])
     """
+    arguments = Arguments(fun, static_argnums, static_argnames)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        program, values, leaves = _program("make_jaxpr", fun, args, kwargs, births=True)
-        closed = jax.make_jaxpr(lambda values, leaves: program(values, leaves))(values, leaves)
+        program, values, leaves = _program("make_jaxpr", fun, *arguments.pack(args, kwargs), births=True)
         refs = tuple(dict.fromkeys((*program.inputs, *program.writes)))
+
+        def run(values: list[Any], leaves: list[Any]) -> Any:
+            out, new = program(values, leaves)
+            after = dict(zip(program.writes, new, strict=True))
+            before = {} if return_only_write else dict(zip(program.inputs, values, strict=True))
+            return out, [{**before, **after}[ref] for ref in refs if ref in before or ref in after]
+
+        closed = jax.make_jaxpr(run)(values, leaves)
         shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in program.out_avals[: program.out_count]]
         return (closed, refs, program.out_struct.unflatten(shapes)) if return_shape else (closed, refs)
 
@@ -226,7 +257,8 @@ class StateFinder:
 
     - `fn`: The function.
     - `filter`: Which references count: a type, a part of a path, or a function `(path, ref) -> bool`.
-    - `usage`: `"all"`, or those that `fn` would `"read"`, `"write"`, or `"both"`.
+    - `usage`: `"all"`; those that `fn` would only `"read"`; those that it would `"write"`; or `"both"`, which gives
+        `{"read": ..., "write": ...}`.
     - `return_type`: `"dict"` from path to reference, `"list"` or `"tuple"`.
     - `key_fn`: Gives the dict's keys from position and reference instead.
 
@@ -255,12 +287,23 @@ class StateFinder:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         program, _, _ = _program("StateFinder", self.fn, args, kwargs, births=True)
         read = {ref for ref, used in zip(program.inputs, program.used, strict=True) if used}
-        written = set(program.writes)
-        wanted = {"all": read | written, "read": read, "write": written, "both": read & written}[self.usage]
-        touched = dict.fromkeys((*program.inputs, *program.writes))
-        refs = [
-            ref for ref in touched if ref in wanted and isinstance(ref, StateRef) and self.filter(path_of(ref), ref)
-        ]
+        touched = [ref for ref in dict.fromkeys((*program.inputs, *program.writes)) if _is_ref(ref)]
+        touched = [ref for ref in touched if self.filter(path_of(ref), ref)]
+        found = {
+            "all": [ref for ref in touched if ref in read or ref in program.writes],
+            "read": [ref for ref in touched if ref in read and ref not in program.writes],
+            "write": [ref for ref in touched if ref in program.writes],
+        }
+        if self.usage == "both":
+            return {"read": self._arranged(found["read"]), "write": self._arranged(found["write"])}
+        return self._arranged(found[self.usage])
+
+    def _arranged(self, refs: list[Any]) -> Any:
         if self.return_type != "dict":
             return refs if self.return_type == "list" else tuple(refs)
-        return {path_of(ref) if self.key_fn is None else self.key_fn(k, ref): ref for k, ref in enumerate(refs)}
+        result: dict[Any, Any] = {}
+        for k, ref in enumerate(refs):
+            named = path_of(ref) if ref.name or ref._owners else f"StateRef_{k}"
+            key = named if self.key_fn is None else self.key_fn(k, ref)
+            result[f"{key}_{k}" if key in result else key] = ref
+        return result
