@@ -130,7 +130,7 @@ def jit_error_if(
             return
         if isinstance(error, str):
             raise ValueError(error % args if args and "%" in error else error.format(*args, **kwargs))
-        if isinstance(error, BaseException | type):
+        if isinstance(error, BaseException) or (isinstance(error, type) and issubclass(error, BaseException)):
             raise error
         error(*args, **kwargs)
 
