@@ -1,6 +1,10 @@
 """Counts, not clocks: how often Python runs a function and how often a program is compiled."""
 
 import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import brainunit as u
 import jax
@@ -97,6 +101,13 @@ def test_eager_calls_with_fresh_closures_compile_once(name):
     with jax.log_compiles(False):
         compiled = _compilations(lambda: [call() for _ in range(20)])
     assert compiled == 0
+
+
+def test_memory_stays_flat_over_eager_calls_with_fresh_closures():
+    command = [sys.executable, "-m", "tests.benchmarks.memory", "--calls", "300", "--json"]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=True)
+    assert max(json.loads(done.stdout).values()) < 3.0  # MB; a program that is compiled each time takes 0.2 and more
 
 
 def _compilations(run):
