@@ -48,8 +48,9 @@ class EnvironmentKeyError(NeurostateError, KeyError):
 
 def unhashable_static(leaf: object) -> str:
     return (
-        f"A leaf of type {type(leaf).__name__} is not an array, so it is static and compared by `==`, "
-        f"but it cannot be hashed: {leaf!r:.100}. Make it an array, or an object with __hash__ and __eq__."
+        f"A value of type {type(leaf).__name__} is static here, so it is compared by `==`, but it cannot be hashed: "
+        f"{leaf!r:.100}. If it is an array, do not declare it static; else make it an array, or an object with "
+        "__hash__ and __eq__."
     )
 
 
@@ -80,10 +81,12 @@ _RAW = "`jax.jit`, `jax.vmap`, `jax.grad`, `lax.scan`, `lax.cond`, `lax.while_lo
 
 def raw_read(path: str, kind: str | None) -> str:
     where = f" inside `{kind}`" if kind else ""
+    is_key = path.startswith("environ.")
+    cure = "read the value before and pass it in" if is_key else "read a constant on purpose with `.peek()`"
     return (
         f"{path} was read while a raw JAX transform{where} stages a program. JAX keeps such programs, so the value "
         f"of now would be used silently ever after. Use the transform of the same name in `neurostate.transform` "
-        f"instead of JAX's own ({_RAW}), or read a constant on purpose with `.peek()`."
+        f"instead of JAX's own ({_RAW}), or {cure}."
     )
 
 
@@ -172,6 +175,14 @@ def carry_structure(kind: str, before: object, after: object) -> str:
     )
 
 
+def not_an_input(kind: str, where: str, leaf: object) -> str:
+    cure = "`jnp.arange`" if isinstance(leaf, range) else "an array"
+    return (
+        f"`{kind}` runs over the leading axis of each input, but the input{where} is {leaf!r:.60} of type "
+        f"{type(leaf).__name__}. Pass {cure} instead, or close over what does not change."
+    )
+
+
 def scalar_input(kind: str, where: str) -> str:
     return (
         f"`{kind}` runs over the leading axis of each input, but the input{where} is a scalar. "
@@ -189,8 +200,9 @@ def unequal_lengths(kind: str, lengths: dict[str, int]) -> str:
 
 
 def branch_outputs(kind: str, first: object, k: int, other: object) -> str:
+    names = ("false_fun", "true_fun") if kind == "cond" else ("branch 0", f"branch {k}")
     return (
-        f"The branches of `{kind}` must return the same structure.\n  branch 0: {first}\n  branch {k}: {other}\n"
+        f"The branches of `{kind}` must return the same structure.\n  {names[0]}: {first}\n  {names[1]}: {other}\n"
         "Return the same containers, shapes, dtypes and units from each."
     )
 
@@ -317,4 +329,11 @@ def no_state_spec(paths: list[str]) -> str:
         f"`shard_map` writes {', '.join(paths)} without a declared spec, and the shards may write different values. "
         "Declare it, `shard_map(..., state_in_specs={reference: PartitionSpec(...)})`, or make them the same, for "
         "example with `jax.lax.psum`."
+    )
+
+
+def no_derivative(path: str, what: str) -> str:
+    return (
+        f"{path} is not made of floats, so it has no derivative: {what}. Convert it with `.astype(float)`, hold its "
+        "integers in another reference, or pass allow_int=True where there is that option."
     )

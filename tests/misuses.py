@@ -170,7 +170,7 @@ def rows() -> list[Misuse]:
         Misuse("a negative static argument", lambda n: T.jit(lambda x: x, static_argnums=-1), ValueError, ("static_argnums", "-1"), "from the front"),
         Misuse("a negative donated argument", lambda n: T.jit(lambda x: x, donate_argnums=-1), ValueError, ("donate_argnums", "-1"), "from the front"),
         Misuse("a static argument that cannot be hashed", lambda n: T.jit(lambda x: 1, static_argnums=0)([1]), TypeError, ("list",), "__hash__"),
-        Misuse("a leaf that cannot be hashed", lambda n: T.jit(lambda x: 1)(bytearray(b"x")), TypeError, ("bytearray",), "Make it an array"),
+        Misuse("a leaf that cannot be hashed", lambda n: T.jit(lambda x: 1)(bytearray(b"x")), TypeError, ("bytearray",), "make it an array"),
         Misuse("jit of what is no function", lambda n: T.jit(3), TypeError, ("jit", "3"), "function"),
         Misuse("a function returns a reference", lambda n: T.jit(lambda: n.V)(), TypeError, ("Net.V", "jit"), "Net.V.value"),
         Misuse("a reference as a value", lambda n: S(n.V), TypeError, ("Net.V",), "Net.V.value"),

@@ -127,6 +127,7 @@ class Frame:
         self.below: Any = self.trace
         self.slots: dict[Any, Slot] = {}
         self.born: dict[Any, None] = {}
+        self.rebound: list[tuple[Any, str, Any]] = []
         self.statics: dict[str, Any] = {}
         self.modules: set[int] = set()
         self.step: int | None = None
@@ -143,6 +144,12 @@ class Frame:
         STACK.top = STACK.mark = self
         try:
             yield self
+            if below is not None:
+                below.rebound.extend(self.rebound)
+        except BaseException:
+            for owner, name, old in reversed(self.rebound):
+                owner._rebind(name, old)
+            raise
         finally:
             STACK.top, STACK.mark = below, mark
             self.trace = outside
@@ -226,6 +233,16 @@ class Frame:
             raise TraceContextError(_errors.raw_write(path_of(ref)))
         self.put(ref, value)
         self.born[ref] = None
+
+    def adopt(self, ref: Any) -> Any:
+        """The value of a reference that was born in this frame, which from now on is not of this frame."""
+        del self.born[ref]
+        return self.slots.pop(ref).value
+
+    def forget(self) -> None:
+        """Lets go of the values, which belong to a trace that ends."""
+        for slot in self.slots.values():
+            slot.entry = slot.given = slot.value = None
 
     def written(self) -> list[Any]:
         """The references that exist outside this frame and were written in it, or changed in place."""
@@ -352,3 +369,17 @@ def commit_frame(frame: Frame, births: bool = True) -> None:
     written = [*updated, *(ref for ref in frame.written() if slots[ref].entry is None), *born]
     values = [pack(slots[ref].value) for ref in written]
     commit(written, values, [slots[ref].outer for ref in updated], born)
+
+
+def run_plainly(kind: str, fn: Callable[[], Any], births: str | None = None) -> Any:
+    """Calls `fn` on the values of now, for `jax.disable_jit`, still all or nothing.
+
+    `births` is the cure for a reference that is made inside and kept; without it, it comes out with its value.
+    """
+    frame = Frame(kind)
+    with frame.running():
+        out = fn()
+    if births is not None:
+        frame.check_births(births)
+    commit_frame(frame, births=births is None)
+    return out

@@ -109,33 +109,37 @@ def trace(fn: Callable[..., Any], avals: Sequence[Any], frame: StagedFrame) -> t
             if frame.keeps_births:
                 written.extend(frame.born)
             values = [carried[ref] if ref in carried else pack(frame.slots[ref].value) for ref in written]
-            out.extend([struct, len(leaves), written, values])
+            entered = [
+                (ref, slot, struct_of(slot.entry)) for ref, slot in frame.slots.items() if slot.entry is not None
+            ]
+            entered.sort(key=lambda item: not item[1].written)
+            counts = tuple(len(leaves_of(value)) for value in values)
+            out.extend([struct, len(leaves), written, tuple(map(struct_of, values)), counts, entered])
+            frame.forget()
             return [*leaves, *(leaf for value in values for leaf in leaves_of(value))]
 
     closed = jax.make_jaxpr(run)(*avals)
-    struct, count, written, values = out
-    entered = [(ref, slot) for ref, slot in frame.slots.items() if slot.entry is not None]
-    entered.sort(key=lambda item: not item[1].written)
+    struct, count, written, write_structs, write_counts, entered = out
     born = len(frame.born) if frame.keeps_births else 0
-    marks = [mark for ref, _ in entered for mark in frame.marks.get(ref, ())]
+    marks = [mark for ref, _, _ in entered for mark in frame.marks.get(ref, ())]
     jaxpr, consts, places = _without_marks(closed, {id(mark): k for k, mark in enumerate(marks)})
     program = Program(
         jaxpr=jaxpr,
         consts=consts,
         places=places,
-        inputs=tuple(ref for ref, _ in entered),
-        structs=tuple(struct_of(slot.entry) for _, slot in entered),
+        inputs=tuple(ref for ref, _, _ in entered),
+        structs=tuple(entry for _, _, entry in entered),
         writes=tuple(written),
-        write_structs=tuple(struct_of(value) for value in values),
-        write_counts=tuple(len(leaves_of(value)) for value in values),
+        write_structs=write_structs,
+        write_counts=write_counts,
         born=born,
-        updates=sum(slot.written for _, slot in entered),
+        updates=sum(slot.written for _, slot, _ in entered),
         out_struct=struct,
         out_count=count,
         statics=dict(frame.statics),
-        used=tuple(slot.read for _, slot in entered),
+        used=tuple(slot.read for _, slot, _ in entered),
     )
-    return program, [slot.outer for _, slot in entered]
+    return program, [slot.outer for _, slot, _ in entered]
 
 
 def _without_marks(closed: Any, marks: dict[int, int]) -> tuple[Any, tuple[Any, ...], tuple[tuple[int, int], ...]]:

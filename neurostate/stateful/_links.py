@@ -54,12 +54,18 @@ def note_change(owner: Any) -> None:
     object.__setattr__(owner, "_version", owner._version + 1)
 
 
+def _items(owner: Any, name: str) -> list[int]:
+    container = getattr(owner, "__dict__", {}).get(name, ())
+    return list(map(id, container.values() if isinstance(container, dict) else container))
+
+
 class Links:
     """The attributes on the way to some references, as they are now, and all others of the modules there."""
 
     def __init__(self, refs: Sequence[Any]):
         self._links: list[tuple[Any, str, Any]] = []
         self._versions: list[tuple[Any, int]] = []
+        self.containers: list[tuple[Any, str, list[int]]] = []
         seen: set[int] = set()
         todo = [ref for ref in refs if hasattr(ref, "_owners")]
         while todo:
@@ -71,11 +77,20 @@ class Links:
                 owner = weak()
                 if owner is not None:
                     self._versions.append((weak, owner._version))
+                    name = attribute.partition("[")[0]
+                    if name != attribute and type(owner.__dict__.get(name)) in (list, dict):
+                        self.containers.append((weak, name, _items(owner, name)))
                     self._links.append((weak, attribute, weakref.ref(holder)))
                     todo.append(owner)
 
+    def changed_in_place(self) -> bool:
+        """Whether a list or dict on the way holds other items, which nobody tells when it happens."""
+        return any(_items(weak(), name) != items for weak, name, items in self.containers)
+
     def hold(self) -> bool:
         """Whether each of them still holds the same."""
+        if self.changed_in_place():
+            return False
         if any(weak() is not None and weak()._version != version for weak, version in self._versions):
             return False
         for weak_owner, attribute, weak_held in self._links:

@@ -190,7 +190,8 @@ class StateRef:
             return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({describe(self)})"
+        words = [repr(path_of(self))] if self.name or self._owners else []
+        return f"{type(self).__name__}({', '.join([*words, describe(self)])})"
 
     def __copy__(self) -> StateRef:
         return self._copied(self._state("copy"))
@@ -289,16 +290,15 @@ class ParamState(LongTermState):
 
 
 def describe(ref: StateRef) -> str:
-    """Name, shape, dtype and unit of a reference, also under a trace and of a dead one."""
-    words = [f"{ref.name!r}"] if ref.name else []
+    """Shape, dtype and unit of a reference, also under a trace and of a dead one."""
     leaf = ref._leaf
     for frame in frames():
         if ref in frame.slots:
             leaf = pack(frame.slots[ref].value)
             break
     if type(leaf) is Missing:
-        return ", ".join([*words, "no value"])
-    return ", ".join([*words, describe_value(leaf)])
+        return "no value"
+    return describe_value(leaf)
 
 
 def describe_value(carried: Any) -> str:

@@ -7,6 +7,8 @@ same program again: a notebook's fresh closure in each cell compiles once.
 
 from __future__ import annotations
 
+import threading
+import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -27,6 +29,7 @@ from ._values import aval, leaves_of, pack_argument, unpack
 _CAPACITY = 128
 _WITH_RULES = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vmap_call"})
 _cache: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
+_lock = threading.Lock()
 
 
 def run(kind: str, fn: Callable[..., Any], *args: Any) -> Any:
@@ -60,15 +63,17 @@ def _compiled(program: Program, values: list[Any], args: list[Any]) -> tuple[lis
         hash(key)
     except _NoKey:
         key = None
-    compiled = _cache.pop(key, None) if key is not None else None
+    with _lock:
+        compiled = _cache.pop(key, None) if key is not None else None
     if compiled is None:
         jaxpr = program.jaxpr
         compiled = jax.jit(lambda consts, args: eval_jaxpr(jaxpr, (), *consts, *args))
     results = compiled(consts, args)
     if key is not None:
-        _cache[key] = compiled
-        while len(_cache) > _CAPACITY:
-            _cache.popitem(last=False)
+        with _lock:
+            _cache[key] = compiled
+            while len(_cache) > _CAPACITY:
+                _cache.popitem(last=False)
     return results[: program.out_count], results[program.out_count :]
 
 
@@ -131,11 +136,31 @@ def _param_key(value: Any) -> Any:
         return ("dict", tuple((key, _param_key(item)) for key, item in sorted(value.items())))
     if isinstance(value, jax.Array | np.ndarray):
         return _value_key(value)
+    if isinstance(value, types.FunctionType):
+        return _Function(value)
     try:
         hash(value)
     except TypeError:
         raise _NoKey from None
     return (type(value), value)
+
+
+class _Function:
+    """A function as a key: equal to one of the same code that closes over equal values."""
+
+    def __init__(self, function: types.FunctionType):
+        self.function = function
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        kept = (cells, function.__defaults__ or (), function.__kwdefaults__ or {})
+        self.key = (function.__code__, *map(_param_key, kept))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: Any) -> bool:
+        if not isinstance(other, _Function) or self.function.__globals__ is not other.function.__globals__:
+            return False
+        return self.key == other.key
 
 
 def clear_cache() -> None:

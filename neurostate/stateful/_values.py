@@ -160,6 +160,9 @@ class _Identity:
     def leaf(self) -> Any:
         return self._weak()
 
+    def __repr__(self) -> str:
+        return f"{self.leaf!r:.60}"
+
     def __hash__(self) -> int:
         return self._hash
 

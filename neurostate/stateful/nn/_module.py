@@ -17,7 +17,7 @@ from ..._units import split_quantity
 from .. import _porting
 from .._collector import STACK, frames
 from .._links import held, link, note_change, unlink
-from .._ref import ParamState, StateRef, describe_value, note_kept
+from .._ref import ParamState, StateRef, describe, describe_value, note_kept
 from .._values import pack
 from ..filters import as_predicate
 
@@ -88,8 +88,16 @@ class Module:
             unlink(self, name, old)
             if STACK.top is None:
                 note_change(self)
+            elif next(held(old), None) is not None:
+                STACK.top.rebound.append((self, name, old))
         object.__setattr__(self, name, value)
         link(self, name, value)
+
+    def _rebind(self, name: str, old: Any) -> None:
+        """Gives an attribute back what it held before a transform that failed."""
+        unlink(self, name, self.__dict__.get(name))
+        object.__setattr__(self, name, old)
+        link(self, name, old)
 
     def __delattr__(self, name: str) -> None:
         old = self.__dict__.get(name)
@@ -229,6 +237,9 @@ def show(value: Any) -> str:
     """How an attribute is shown: parameters with their values, states with shape, dtype and unit."""
     if isinstance(value, ParamState) and value.name is None and not has_tracer(value):
         return f"ParamState({show(value.peek())})"
+    if isinstance(value, StateRef):
+        named = f"{value.name!r}, " if value.name else ""
+        return f"{type(value).__name__}({named}{describe(value)})"
     mantissa, unit = split_quantity(value)
     if isinstance(value, jax.Array | np.ndarray) or unit is not None:
         if np.size(mantissa) > 8 or isinstance(mantissa, Tracer):

@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from ..._units import is_quantity, join_quantity, split_quantity, to_plain
 from .._collector import commit
@@ -47,7 +48,8 @@ def trainable(module: Module, *filters: Any) -> tuple[dict[str, Any], Callable[[
     units: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     for path, ref in refs.items():
-        arrays[path], units[path] = split_quantity(ref.value)
+        units[path] = jax.tree.map(lambda x: _Unit(split_quantity(x)[1]), ref.value, is_leaf=is_quantity)
+        arrays[path] = jax.tree.map(lambda x: split_quantity(x)[0], ref.value, is_leaf=is_quantity)
         if not any(map(eqx.is_inexact_array, jax.tree.leaves(arrays[path]))):
             raise TypeError(
                 f"{path} cannot be trained: its value {ref.value!r:.60} is not an array of floats. "
@@ -58,10 +60,29 @@ def trainable(module: Module, *filters: Any) -> tuple[dict[str, Any], Callable[[
         if set(new) != set(refs):
             unknown, missing = sorted(set(new) - set(refs)), sorted(set(refs) - set(new))
             raise KeyError(f"The parameters are {list(refs)}; missing: {missing}, not known: {unknown}.")
-        values = [_with_unit(new[path], units[path], path) for path in refs]
-        commit(list(refs.values()), [pack(value) for value in values])
+        for path, like in arrays.items():
+            if _shapes(new[path]) != _shapes(like):
+                raise ValueError(f"{path} has the shape {_shapes(like)}, but its new value {_shapes(new[path])}.")
+        commit(list(refs.values()), [pack(_with_units(new[path], units[path], path)) for path in refs])
 
     return arrays, put
+
+
+def _shapes(values: Any) -> Any:
+    """The shapes of a parameter's arrays, in its containers."""
+    plain = jax.tree.map(lambda x: split_quantity(x)[0], values, is_leaf=is_quantity)
+    return jax.tree.map(jnp.shape, plain)
+
+
+class _Unit:
+    """A unit, or none, as a leaf."""
+
+    def __init__(self, unit: Any):
+        self.unit = unit
+
+
+def _with_units(values: Any, units: Any, path: str) -> Any:
+    return jax.tree.map(lambda unit, value: _with_unit(value, unit.unit, path), units, values)
 
 
 def _with_unit(value: Any, unit: Any, path: str) -> Any:

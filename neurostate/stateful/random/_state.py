@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import jax
@@ -16,6 +17,9 @@ from .. import _porting, _tracing
 from .._collector import STACK
 from .._ref import StateRef
 from .._values import Missing
+
+
+_LOCK = threading.RLock()
 
 
 class RandomState(StateRef):
@@ -56,8 +60,11 @@ class RandomState(StateRef):
 
     def _committed(self) -> Any:
         if type(self._leaf) is Missing and self._seed is not None:
-            seed, self._seed = self._seed, None
-            self._leaf = _tracing.run_now(lambda: as_key(seed))
+            with _LOCK:
+                if type(self._leaf) is Missing and self._seed is not None:
+                    seed = self._seed
+                    self._leaf = _tracing.run_now(lambda: as_key(seed))
+                    self._seed = None
         return super()._committed()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -82,8 +89,9 @@ class RandomState(StateRef):
 
     def split_key(self, n: int | None = None) -> Key:
         """A new key, or `n` of them, never given before."""
-        keys = jax.random.split(self.value, 2 if n is None else n + 1)
-        self.value = keys[0]
+        with _LOCK if STACK.top is None else nullcontext():  # so that no two threads draw the same
+            keys = jax.random.split(self.value, 2 if n is None else n + 1)
+            self.value = keys[0]
         return keys[1] if n is None else keys[1:]
 
     def lane_value(self, outer: Any, lane: Any) -> Any:

@@ -13,7 +13,7 @@ from jax.core import Tracer
 from ... import _errors
 from ..._errors import StateStructureError
 from .. import _staging
-from .._collector import Frame, StagedFrame, commit, commit_frame, path_of
+from .._collector import StagedFrame, commit, path_of, run_plainly
 from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._ref import describe_value
@@ -48,7 +48,8 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
             raise TypeError(_errors.not_callable("cond", fn))
     _check_scalar("cond", pred)
     if jit_is_disabled() and not isinstance(pred, Tracer):
-        return _plain("cond", true_fun if bool(pred) else false_fun, operands)
+        taken = true_fun if bool(pred) else false_fun
+        return run_plainly("cond", lambda: taken(*operands), _errors.INIT_BEFORE)
     branches = (false_fun, true_fun)
     return _staging.run("cond", lambda p, ops: _branch("cond", _as_index(p), branches, ops), pred, operands)
 
@@ -76,7 +77,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
         raise TypeError(f"The index of `switch` must be an integer, got {describe_value(index)}.")
     if jit_is_disabled() and not isinstance(index, Tracer):
-        return _plain("switch", branches[min(max(int(index), 0), len(branches) - 1)], operands)
+        taken = branches[min(max(int(index), 0), len(branches) - 1)]
+        return run_plainly("switch", lambda: taken(*operands), _errors.INIT_BEFORE)
 
     def run(k: Any, ops: Any) -> Any:
         return _branch("switch", jnp.clip(jnp.asarray(k), 0, len(branches) - 1), branches, ops)
@@ -132,15 +134,6 @@ def _check_scalar(kind: str, condition: Any) -> None:
 def _as_index(pred: Any) -> Any:
     pred = jnp.asarray(pred)
     return (pred if pred.dtype == bool else pred != 0).astype(jnp.int32)
-
-
-def _plain(kind: str, fn: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
-    frame = Frame(kind)
-    with frame.running():
-        out = fn(*operands)
-    frame.check_births(_errors.INIT_BEFORE)
-    commit_frame(frame, births=False)
-    return out
 
 
 def _branch(kind: str, index: Any, branches: tuple[Callable[..., Any], ...], operands: tuple[Any, ...]) -> Any:

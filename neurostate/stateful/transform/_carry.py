@@ -11,7 +11,7 @@ from jax import lax
 
 from ... import _errors
 from ..._errors import StateStructureError
-from .._collector import StagedFrame, commit, path_of
+from .._collector import STACK, StagedFrame, commit, path_of
 from .._functionalize import Program, trace
 from .._ref import describe_value
 from .._values import Struct, flatten, is_weak, leaves_of, repack, rescale, struct_of
@@ -43,6 +43,24 @@ def check_same(kind: str, ref: Any, entry: Any, new: Any) -> None:
     """Refuses a value of another structure or shape than the one on entry."""
     if struct_of(new) != struct_of(entry) or _shapes(new) != _shapes(entry):
         raise StateStructureError(_errors.state_changed(kind, path_of(ref), describe_value(entry), describe_value(new)))
+
+
+def check_carry(kind: str, before: Any, after: Any) -> None:
+    """Refuses a carry of another structure or shape than the one before."""
+    (old, struct), (new, new_struct) = flatten(before), flatten(after)
+    if struct != new_struct:
+        raise StateStructureError(_errors.carry_structure(kind, struct, new_struct))
+    for k, (x, y) in enumerate(zip(old, new, strict=True)):
+        if jnp.shape(x) != jnp.shape(y):
+            raise StateStructureError(
+                _errors.state_changed(kind, f"leaf {k} of the carry", describe_value(x), describe_value(y))
+            )
+
+
+def watch_output(value: Any) -> None:
+    """Tells `debug_nan` of what a step gives."""
+    if STACK.watch is not None:
+        STACK.watch("the output", value)
 
 
 def _shapes(carried: Any) -> list[tuple[int, ...]]:

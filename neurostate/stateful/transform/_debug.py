@@ -43,7 +43,7 @@ def debug_nan(fn: Callable[..., Any], *args: Any, phase: str = "", **kwargs: Any
         raise TypeError(_errors.not_callable("debug_nan", fn))
 
     def watch(ref: Any, value: Any) -> None:
-        _check(path_of(ref), value, phase)
+        _check(ref if isinstance(ref, str) else path_of(ref), value, phase)
 
     before, STACK.watch = STACK.watch, watch
     try:

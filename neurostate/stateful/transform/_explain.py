@@ -51,11 +51,9 @@ class History:
                     warnings.warn(self.warning(name), stacklevel=6)
 
     def differences(self) -> dict[str, tuple[str, str]]:
-        """What the last trace had otherwise than the one before: name to before and after."""
-        before, after = self.traces[-2:]
-        names = dict.fromkeys((*before, *after))
-        pairs = {name: (before.get(name, "absent"), after.get(name, "absent")) for name in names}
-        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        """What the last trace had otherwise than the earlier one that is most like it: name to before and after."""
+        *earlier, after = self.traces
+        return min((_differences(before, after) for before in reversed(earlier)), key=len)
 
     def warning(self, name: str) -> str:
         return (
@@ -63,6 +61,12 @@ class History:
             f"{self.traces[-1].get(name, 'absent')}. A static value is part of the program. Pass it as an array to "
             "make it an input (`environ.context(t=..., i=...)` are inputs), or keep it the same."
         )
+
+
+def _differences(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[str, str]]:
+    names = dict.fromkeys((*before, *after))
+    pairs = {name: (before.get(name, "absent"), after.get(name, "absent")) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def explain_retrace(f: Any) -> str:

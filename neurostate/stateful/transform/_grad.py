@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from ... import _errors
-from ..._units import is_quantity, join_quantity, split_quantity
+from ..._units import is_quantity, join_quantity, split_quantity, to_plain
 from .. import _staging, random
+from .._collector import path_of
 from .._values import flatten, unpack
 from ._target import Call, Target
 from ._wrap import jit_error_if
@@ -63,12 +64,12 @@ def _derivative(differentiate: Callable[..., tuple[Any, Any]]) -> Callable[..., 
         target = Target(kind, fun, grad_states, argnums, has_aux, check_states)
 
         def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            call = Call(target, args, kwargs)
+            call = Call(target, args, kwargs, options.get("allow_int", False), unit_aware)
             derivative, rest = differentiate(call, **options)
             if debug_nan:
                 _refuse_nan(derivative, kind)
             value, aux = call.finish(rest)
-            if unit_aware:
+            if unit_aware and kind != "hessian":  # which divides by two units
                 derivative = _with_true_units(derivative, value)
             return target.result(derivative, value, aux, return_value)
 
@@ -83,6 +84,15 @@ def _refuse_nan(derivative: Any, kind: str) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(derivative):
         where = f"The result{jax.tree_util.keystr(path)} of `{kind}`"
         jit_error_if(jnp.isnan(leaf).any(), FloatingPointError(_errors.became_nan(where, [], None, "")))
+
+
+def _in_units_of(value: Any, tangent: Any, ref: Any) -> list[Any]:
+    """The leaves of a reference's tangent, in the units of its value; plain ones are in these."""
+
+    def convert(like: Any, t: Any) -> Any:
+        return to_plain(t, split_quantity(like)[1], f"state_tangents of {path_of(ref)}", "jvp")
+
+    return flatten(jax.tree.map(convert, unpack(value), tangent, is_leaf=is_quantity))[0]
 
 
 def _with_true_units(derivative: Any, value: Any) -> Any:
@@ -185,10 +195,21 @@ def hessian(call: Call, holomorphic: bool = False) -> tuple[Any, Any]:
     """
     gradient = jax.grad(call.scalar, has_aux=True, holomorphic=holomorphic)
     second, rest = jax.jacfwd(gradient, has_aux=True, holomorphic=holomorphic)(call.point)
-    leaves, structure = jax.tree.flatten(call.point)
-    rows = structure.flatten_up_to(second)
-    del leaves
-    return call.arrange(jax.tree.unflatten(structure, [call.arrange(row) for row in rows]), units=False), rest
+    structure = jax.tree.structure(call.point)
+    rows = [call.arrange(row) for row in structure.flatten_up_to(second)]
+    if call.unit_aware:
+        rows = [_over(_with_true_units(row, unpack(rest[0])), unit) for row, unit in zip(rows, call.units, strict=True)]
+    return call.arrange(jax.tree.unflatten(structure, rows), units=False), rest
+
+
+def _over(derivative: Any, unit: Any) -> Any:
+    """A derivative divided by a unit."""
+
+    def divide(leaf: Any) -> Any:
+        mantissa, own = split_quantity(leaf)
+        return leaf if unit is None else join_quantity(mantissa, unit**-1 if own is None else own / unit)
+
+    return jax.tree.map(divide, derivative, is_leaf=is_quantity)
 
 
 @_derivative
@@ -248,12 +269,14 @@ def vjp(
     calls: list[Call] = []
 
     def run(primals: tuple[Any, ...]) -> Any:
-        calls.append(Call(target, primals, {}))
-        _, pull, rest = jax.vjp(calls[0].arrays, calls[0].point, has_aux=True)
-        return calls[0].finish(rest), pull
+        call = Call(target, primals, {})
+        _, pull, rest = jax.vjp(call.arrays, call.point, has_aux=True)
+        finished = call.finish(rest)
+        calls.append(call.without_values())
+        return finished, pull
 
     (value, aux), pull = _staging.run("vjp", run, primals)
-    call = calls[0].without_values()
+    call = calls[0]
 
     def pull_back(cotangent: Any) -> Any:
         leaves, struct = flatten(cotangent)
@@ -298,7 +321,8 @@ def jvp(
         call = Call(target, primals, {})
         given = [] if target.refs_struct is None else target.refs_struct.flatten_up_to(state_tangents)
         of_ref = dict(zip(target.refs, given, strict=True))
-        point_tangent = ([flatten(of_ref[ref])[0] for ref in call.values], list(tangents))
+        of_args = [flatten(tangent)[0] for tangent in tangents]
+        point_tangent = ([_in_units_of(value, of_ref[ref], ref) for ref, value in call.values.items()], of_args)
         as_given = jax.tree.map(lambda x, t: jnp.asarray(t, jnp.result_type(x)), call.point, point_tangent)
         _, out_tangents, rest = jax.jvp(call.arrays, (call.point,), (as_given,), has_aux=True)
         value, aux = call.finish(rest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from operator import call
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax
 
 from ... import _errors
 from .. import environ
-from .._collector import COMMIT, STACK, THREADS, Frame, StagedFrame, commit, commit_frame, store
+from .._collector import COMMIT, STACK, THREADS, StagedFrame, commit, run_plainly, store
 from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._links import EPOCH
@@ -36,6 +37,7 @@ class Jitted:
         self._plans: list[Plan] = []
         self._index: dict[tuple[str, ...], dict[Any, list[Plan]]] = {}
         self._fast: Plan | None = None
+        self._tracing = threading.RLock()
         self.history = History(getattr(fn, "__name__", None) or repr(fn))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -44,7 +46,13 @@ class Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # The repeated call: every microsecond counts here, so it is one flat piece.
         plan = self._fast
-        if plan is None or plan.mark is not STACK.mark or plan.epoch != EPOCH.value or top_trace(None) is not EAGER:
+        if (
+            plan is None
+            or plan.mark is not STACK.mark
+            or plan.epoch != EPOCH.value
+            or (plan.has_containers and plan.links.changed_in_place())
+            or top_trace(None) is not EAGER
+        ):
             plan = self._choose()
             if plan is None:
                 return self._slow(args, kwargs)
@@ -98,13 +106,14 @@ class Jitted:
         if isinstance(reason, Raised):
             raise reason.error
         if jit_is_disabled():
-            return self._plain(args, kwargs)
+            return run_plainly("jit", lambda: self.fun(*args, **kwargs))
         packed = self._arguments.pack(args, kwargs)
         self._packs = self._packs or any(a is not b for a, b in zip(packed[0], args, strict=True))
         if isinstance(reason, Miss):
             plan, values = self._adopt(reason.program, reason.values, signature_of(*packed))
         else:
-            plan, values = self._find(*packed)
+            with self._tracing if STACK.top is None else nullcontext():  # so that no two threads trace the same
+                plan, values = self._find(*packed)
         return self._execute(plan, values, *packed)
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Plan, list[Any]]:
@@ -165,13 +174,6 @@ class Jitted:
         commit(refs, new, values[: plan.updates], born)
         return out.value if type(out) is Packed else out
 
-    def _plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        frame = Frame("jit")
-        with frame.running():
-            out = self.fun(*args, **kwargs)
-        commit_frame(frame)
-        return out
-
     def _drop(self, plan: Plan) -> None:
         if plan in self._plans:
             self._plans.remove(plan)
@@ -196,7 +198,7 @@ class Jitted:
         return plan.run.trace(*args, **kwargs)
 
     def compile(self, *args: Any, **kwargs: Any) -> jax.stages.Compiled:
-        """As `jax.jit(f).lower(…).compile()`. References are not written."""
+        """As `jax.jit(f).lower(…).compile()`, of the program beneath: it takes and gives the references' values too."""
         return self.lower(*args, **kwargs).compile()
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:

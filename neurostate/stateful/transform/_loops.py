@@ -17,8 +17,8 @@ from .. import _staging
 from .._collector import Frame, commit_frame
 from .._config import jit_is_disabled
 from .._tracing import is_eager
-from .._values import pack, rescale, unpack
-from ._carry import Body, check_same
+from .._values import is_array, pack, rescale, unpack
+from ._carry import Body, check_carry, check_same, watch_output
 
 
 def for_loop(
@@ -199,6 +199,8 @@ class _Loop:
     def _steps(self, xs: Any) -> int:
         lengths = {}
         for path, leaf in jax.tree_util.tree_leaves_with_path(xs):
+            if not is_array(leaf):
+                raise TypeError(_errors.not_an_input(self.kind, jax.tree_util.keystr(path), leaf))
             if jnp.ndim(leaf) == 0:
                 raise ValueError(_errors.scalar_input(self.kind, jax.tree_util.keystr(path)))
             lengths[jax.tree_util.keystr(path)] = jnp.shape(leaf)[0]
@@ -245,7 +247,10 @@ class _Loop:
         with frame.running():
             for k in reversed(range(steps)) if self.reverse else range(steps):
                 frame.step = k
+                before = carry
                 carry, out = self.body(carry, jax.tree.map(lambda x: x[k], xs))
+                check_carry(self.kind, before, carry)
+                watch_output((carry, out))
                 outs.append(out)
                 if bar is not None:
                     bar.tick(steps - 1 - k if self.reverse else k, carry, out)
@@ -254,7 +259,8 @@ class _Loop:
                     slot.value = unpack(rescale(pack(slot.value), slot.entry))
                     check_same(self.kind, ref, slot.entry, pack(slot.value))
         frame.check_births(_errors.INIT_BEFORE)
-        commit_frame(frame, births=False)
         if self.reverse:
             outs.reverse()
-        return carry, jax.tree.map(lambda *items: jnp.stack(items), *outs)
+        stacked = jax.tree.map(lambda *items: jnp.stack(items) if is_array(items[0]) else items[0], *outs)
+        commit_frame(frame, births=False)
+        return carry, stacked

@@ -13,7 +13,7 @@ from jax.custom_batching import custom_vmap
 from ... import _errors
 from ..._errors import BatchAxisError
 from .. import _staging, _tracing
-from .._collector import Frame, commit, path_of
+from .._collector import STACK, Frame, commit, path_of
 from .._functionalize import check_output
 from .._values import flatten, is_array, leaves_of, pack, pack_argument, repack, struct_of, unpack
 from ..filters import Axes, as_axes, as_predicate
@@ -75,9 +75,9 @@ class VmapFrame(Frame):
 
     def lift(self, leaves: list[Any]) -> list[tuple[Any, bool]]:
         """The arrays of all lanes, with the batch first, and which of them are batched at all."""
-        found: list[tuple[Any, bool]] = [(leaf, False) for leaf in leaves]
+        found: list[tuple[Any, bool]] = [(leaf, False) for leaf in (self.lane, *leaves)]
         if not leaves:
-            return found
+            return []
 
         @custom_vmap
         def look(*lanes: Any) -> Any:
@@ -90,8 +90,9 @@ class VmapFrame(Frame):
                 found[:] = list(zip(whole, in_batched, strict=True))
             return whole, tuple(in_batched)
 
-        look(*[jnp.asarray(leaf) for leaf in leaves])
-        return found
+        # The index of the lane is always batched: so it is this `vmap` that looks, and not a derivative around it.
+        look(self.lane, *[jnp.asarray(leaf) for leaf in leaves])
+        return found[1:]
 
     def results(self) -> list[tuple[Any, Any, bool]]:
         """What was written: references, carried values outside, and which are born. Runs inside."""
@@ -286,6 +287,8 @@ def _vmap(
             out = fn(*[unpack(arg) for arg in args], **{name: unpack(arg) for name, arg in kwargs.items()})
             check_output(flatten(out)[1], frame.kind)
             results.extend(frame.results())
+        frame.lane = None
+        frame.forget()
         return out if structured else pack(out)
 
     mapped = jax.vmap(lane, in_axes=(0, in_axes, 0), out_axes=out_axes, axis_size=frame.size, **options)
@@ -350,8 +353,8 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
     - `f`: A function of one slice of each of `xs`. It may read references and make new ones.
     - `xs`: Pytrees of arrays with the same leading axis.
     - `batch_size`: How many slices [`neurostate.transform.vmap`][] takes at once. References that exist can then be
-      read, but not written: how often would depend on the batches. Memory is bounded by one batch; what does not fill
-      a batch is done at the end. Without it, `map` is [`neurostate.transform.for_loop`][].
+      read, but not written: how often would depend on the batches. Memory is bounded by one batch; the last one
+      is filled up with the last slice. Without it, `map` is [`neurostate.transform.for_loop`][].
 
     **Returns:** The outputs, each with a leading axis.
 
@@ -369,18 +372,29 @@ def map(f: Callable[..., Any], *xs: Any, batch_size: int | None = None) -> Any:
         raise ValueError(f"The batch_size of `map` must be an int of at least 1, got {batch_size!r}.")
     axes = _argument_axes(0, xs)
     count = _batch_size(xs, axes, {}, None, Axes())
-    full = count // batch_size
+    size = min(batch_size, count)
+    chunks = -(-count // size) if size else 1
     mapped = _mapped(f, 0, 0, None, Axes(), Axes(), lambda ref: True, {}, "map")
 
+    def cut(x: Any) -> Any:
+        filled = jnp.concatenate([x, jnp.repeat(x[-1:], chunks * size - count, axis=0)]) if chunks * size > count else x
+        return filled.reshape(chunks, size, *x.shape[1:])
+
+    def join(x: Any) -> Any:
+        return x.reshape(chunks * size, *jnp.shape(x)[2:])[:count]
+
     def run(*xs: Any) -> Any:
-        head = jax.tree.map(lambda x: x[: full * batch_size].reshape(full, batch_size, *x.shape[1:]), xs)
-        parts = []
-        if full:
-            out = loop("map", mapped, head)
-            parts.append(jax.tree.map(lambda x: x.reshape(full * batch_size, *x.shape[2:]), out))
-        if count % batch_size or not full:
-            rest = jax.tree.map(lambda x: x[None, full * batch_size :], xs)
-            parts.append(jax.tree.map(lambda x: x[0], loop("map", mapped, rest)))
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts) if len(parts) > 1 else parts[0]
+        born: list[Any] = []
+
+        def batch(*slices: Any) -> Any:
+            out = mapped(*slices)
+            frame = STACK.top
+            assert frame is not None
+            born[:] = frame.born
+            return out, [pack(frame.adopt(ref)) for ref in born]
+
+        out, values = loop("map", batch, jax.tree.map(cut, xs))
+        commit(born, jax.tree.map(join, values), born=born)
+        return jax.tree.map(join, out)
 
     return _staging.run("map", run, *jax.tree.map(jnp.asarray, xs))

@@ -74,6 +74,7 @@ class Plan:
         self.statics = program.statics
         self.volatile = environ.can_change_in_place(program.statics)
         self.links = Links([*program.inputs, *program.writes])
+        self.has_containers = bool(self.links.containers)
         self.epoch = EPOCH.value
         self.mark: Any = _NEVER
         self.programs: dict[Any, Program] = {}
@@ -128,6 +129,8 @@ class Plan:
 
     def is_current(self, environ_holds: bool = False) -> bool:
         """Whether `environ` and the way to the references are as they were."""
+        if self.has_containers and self.links.changed_in_place():
+            self.epoch = -1
         if self.epoch != EPOCH.value:
             epoch = EPOCH.value
             if self.is_dead():

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ... import _errors
-from ..._units import split_quantity
+from ..._units import is_quantity, split_quantity
 from .._collector import Frame, commit, path_of
 from .._ref import StateRef, describe_value
 from .._values import flatten, is_array, leaves_of, pack, repack, struct_of, unpack
@@ -61,25 +61,39 @@ class Call:
     A `point` is a pair: for each reference the leaves of its value, and the chosen arguments.
     """
 
-    def __init__(self, target: Target, args: Sequence[Any], kwargs: dict[str, Any]):
+    def __init__(
+        self,
+        target: Target,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        allow_int: bool = False,
+        unit_aware: bool = False,
+    ):
         for number in target.positions:
             if number >= len(args):
                 raise ValueError(
                     f"`{target.kind}` differentiates argument {number}, but got {len(args)} positional arguments."
                 )
-        self.target, self.args, self.kwargs = target, args, kwargs
+        self.target, self.args, self.kwargs, self.unit_aware = target, args, kwargs, unit_aware
         self.frame: Any = DerivativeFrame(target.kind)
         self.values = {ref: self.frame.outer(ref) for ref in target.refs}
         self.structs = {ref: struct_of(value) for ref, value in self.values.items()}
-        self.point = ([list(leaves_of(v)) for v in self.values.values()], [args[k] for k in target.positions])
+        for ref, value in self.values.items():
+            if not allow_int and not all(jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves_of(value)):
+                raise TypeError(_errors.no_derivative(path_of(ref), describe_value(value)))
+        chosen = [flatten(args[k]) for k in target.positions]
+        self.arg_structs = [struct for _, struct in chosen]
+        self.point = ([list(leaves_of(v)) for v in self.values.values()], [leaves for leaves, _ in chosen])
+        given = (*map(unpack, self.values.values()), *(args[k] for k in target.positions))
+        self.units = [split_quantity(x)[1] for x in jax.tree.leaves(given, is_leaf=is_quantity)]
         self.writes: list[Any] = []
 
     def run(self, point: Any) -> tuple[Any, Any]:
         """The function at a point: `(output, (output and aux as values, what it wrote))`."""
         states, chosen = point
         args = list(self.args)
-        for k, arg in zip(self.target.positions, chosen, strict=True):
-            args[k] = arg
+        for k, struct, leaves in zip(self.target.positions, self.arg_structs, chosen, strict=True):
+            args[k] = struct.unflatten(leaves)
         frame = self.frame
         pairs = zip(self.structs.items(), states, strict=True)
         frame.given = {ref: repack(struct, leaves) for (ref, struct), leaves in pairs}
@@ -95,6 +109,8 @@ class Call:
             frame.check_births(_errors.INIT_BEFORE)
             self.writes = frame.written()
             new = [pack(frame.slots[ref].value) for ref in self.writes]
+        frame.given = {}
+        frame.forget()
         return out, (pack(out), pack(aux), new)
 
     def scalar(self, point: Any) -> tuple[Any, Any]:
@@ -121,7 +137,11 @@ class Call:
         states, chosen = derivative
         target, of_args = self.target, None
         if target.argnums is not None:
-            of_args = chosen[0] if isinstance(target.argnums, int) else tuple(chosen)
+            each = [
+                struct.unflatten(leaves) if units or len(leaves) != 1 else leaves[0]
+                for struct, leaves in zip(self.arg_structs, chosen, strict=True)
+            ]
+            of_args = each[0] if isinstance(target.argnums, int) else tuple(each)
         if target.refs_struct is None:
             return of_args
         pairs = zip(self.structs.items(), states, strict=True)

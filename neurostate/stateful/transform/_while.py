@@ -13,9 +13,9 @@ from jax.core import Tracer
 from ... import _errors
 from ..._errors import TraceContextError
 from .. import _staging
-from .._collector import Frame, commit_frame, path_of
+from .._collector import Frame, path_of, run_plainly
 from .._config import jit_is_disabled
-from ._carry import Body, program_of
+from ._carry import Body, check_carry, program_of, watch_output
 
 
 def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
@@ -121,10 +121,21 @@ def _bounded(holds: Any, step: Any, start: Any, max_steps: int, base: int) -> An
 
 
 def _plain(kind: str, cond_fun: Any, body_fun: Any, value: Any, bound: tuple[int, int] | None) -> Any:
-    frame, steps = Frame(kind), 0
-    with frame.running():
-        while (bound is None or steps < bound[0]) and bool(cond_fun(value)):
-            value, steps = body_fun(value), steps + 1
-    frame.check_births(_errors.INIT_BEFORE)
-    commit_frame(frame, births=False)
-    return jax.tree.map(jnp.asarray, value)
+    def holds(value: Any) -> bool:
+        frame = Frame(kind)
+        with frame.running():
+            now = bool(cond_fun(value))
+        if frame.written():
+            raise TraceContextError(_errors.condition_writes(kind, [path_of(ref) for ref in frame.written()]))
+        return now
+
+    def run() -> Any:
+        now, steps = value, 0
+        while (bound is None or steps < bound[0]) and holds(now):
+            new, steps = body_fun(now), steps + 1
+            check_carry(kind, now, new)
+            watch_output(new)
+            now = new
+        return jax.tree.map(jnp.asarray, now)
+
+    return run_plainly(kind, run, _errors.INIT_BEFORE)

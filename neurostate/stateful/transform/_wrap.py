@@ -13,7 +13,7 @@ from jax.experimental import checkify as jax_checkify
 
 from ... import _errors
 from .. import _staging
-from .._collector import StagedFrame, commit, path_of
+from .._collector import StagedFrame, commit, path_of, run_plainly
 from .._config import jit_is_disabled
 from .._functionalize import Program, trace
 from .._ref import StateRef
@@ -70,7 +70,9 @@ def remat(
         return program.out_struct.unflatten(out)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        return fun(*args, **kwargs) if jit_is_disabled() else _staging.run("remat", run, args, kwargs)
+        if jit_is_disabled():
+            return run_plainly("remat", lambda: fun(*args, **kwargs), _errors.INIT_BEFORE)
+        return _staging.run("remat", run, args, kwargs)
 
     return functools.wraps(fun)(call)
 
