@@ -13,6 +13,8 @@ import pytest
 
 import neurostate as ns
 
+from .helpers import in_threads
+
 
 T = ns.transform
 
@@ -183,27 +185,14 @@ def test_references_show_their_path():
 # Threads
 
 
-def in_threads(work, count=4):
-    errors = []
-
-    def guarded(k):
-        try:
-            work(k)
-        except BaseException as error:  # noqa: BLE001
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(k,)) for k in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-
-
 def test_no_key_is_given_twice():
     keys = []
     rng = ns.random.RandomState(0)
-    in_threads(lambda k: [keys.append(np.asarray(jax.random.key_data(rng.split_key())).tobytes()) for _ in range(50)])
+
+    def draw(k):
+        keys.extend(np.asarray(jax.random.key_data(rng.split_key())).tobytes() for _ in range(50))
+
+    assert in_threads(4, draw) == []
     assert len(set(keys)) == len(keys) == 200
 
 
@@ -215,7 +204,7 @@ def test_one_signature_is_traced_once_by_several_threads():
         runs.append(1)
         return x + 1
 
-    in_threads(lambda k: (at_once.wait(), f(1.0)))
+    assert in_threads(4, lambda k: (at_once.wait(), f(1.0))) == []
     assert len(runs) == 1
 
 
@@ -231,7 +220,7 @@ def test_eager_loops_in_threads():
 
     sys.setswitchinterval(1e-5)
     try:
-        in_threads(work)
+        assert in_threads(4, work) == []
     finally:
         sys.setswitchinterval(interval)
     assert [ref.value for ref in refs] == [120.0] * 4

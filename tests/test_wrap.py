@@ -13,6 +13,8 @@ import pytest
 
 import neurostate as ns
 
+from .helpers import in_threads
+
 
 T = ns.transform
 
@@ -273,23 +275,6 @@ def test_shardings():
 
 
 # Threads
-
-
-def in_threads(count, work):
-    errors = []
-
-    def guarded(k):
-        try:
-            work(k)
-        except BaseException as error:  # noqa: BLE001
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(k,)) for k in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors
 
 
 def test_separate_references_in_threads_that_trace_at_once():
