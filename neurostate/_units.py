@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from typing import Any, Final, TypeAlias, cast
 
 import brainunit
@@ -34,6 +35,16 @@ mV: Final = brainunit.mV
 mA: Final = brainunit.mA
 nA: Final = brainunit.nA
 ohm: Final = brainunit.ohm
+Mohm: Final = brainunit.Mohm
+siemens: Final = brainunit.siemens
+uS: Final = brainunit.uS
+uA_per_cm2: Final[Unit] = cast(Unit, brainunit.uA / brainunit.cm**2)
+mS_per_cm2: Final[Unit] = cast(Unit, brainunit.mS / brainunit.cm**2)
+uF_per_cm2: Final[Unit] = cast(Unit, brainunit.uF / brainunit.cm**2)
+per_ms: Final[Unit] = cast(Unit, brainunit.ms**-1)
+per_mV: Final[Unit] = cast(Unit, brainunit.mV**-1)
+mV_per_ms: Final[Unit] = cast(Unit, brainunit.mV / brainunit.ms)
+unitless: Final = brainunit.UNITLESS
 
 DIMENSIONS: Final[dict[str, Exponents]] = {
     "time": (1, 0, 0),
@@ -145,6 +156,11 @@ def as_float_array(value: Any) -> Array:
         raise TypeError(f"A real number or array was needed, got one of dtype {array.dtype}.")
     is_floating = isinstance(value, jax.Array | np.ndarray | np.generic) and jnp.issubdtype(array.dtype, jnp.floating)
     return jnp.asarray(array, dtype=array.dtype if is_floating else jnp.result_type(float))
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """The larger one of two arrays, or of two `Quantity`s."""
+    return brainunit.math.maximum(x, y) if is_quantity(x) else jnp.maximum(x, y)
 
 
 def is_traced(x: Any) -> bool:
@@ -323,7 +339,11 @@ def format_with_units(obj: eqx.Module) -> str:
     """
     I_unit = getattr(obj, "I_unit", None)
     parts = []
-    for field in dataclasses.fields(obj):
+    own = list(
+        inspect.get_annotations(type(obj))
+    )  # a class that only gets its fields' names from above lists them first
+    fields = dataclasses.fields(obj)
+    for field in sorted(fields, key=lambda field: own.index(field.name) if field.name in own else len(own)):
         if field.repr:
             value = getattr(obj, field.name)
             text = _format_value(value)

@@ -19,10 +19,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "neurostate"
 # The layers, from the lowest up: a file imports from its own layer and from those below it.
 LAYERS = (
     {"_custom_types", "_errors", "typing"},
-    {"_units", "_parameters", "_progress", "_segments", "surrogate", "init", "integrate"},
-    {"neuron", "synapse", "connect", "plasticity", "readout", "encode"},
-    {"network"},
-    {"simulate", "train", "nir", "snapshot", "plot", "testing"},
+    {"_units", "_parameters", "_progress", "_segments", "_cell", "_drive", "surrogate", "init", "integrate"},
+    {"neuron", "synapse", "connect", "plasticity", "readout", "encode", "source", "conventions"},
+    {"network", "_check_units"},
+    {"simulate", "adaptive", "train", "nir", "snapshot", "plot", "testing"},
     {"stateful"},
     {"__init__", "__main__", "_demo"},
 )

@@ -1,165 +1,173 @@
-"""What all neurons share: the protocol, the units of their fields, and their input and initial state."""
+"""What all neurons share: the protocol, the units of their fields, their initial state, and their step."""
+
+from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
-from .._custom_types import Array, Float, Key, QuantityLike, Shape, Size, as_shape
-from .._parameters import broadcasts, parameter
-from .._units import (
-    Unit,
-    argument,
-    as_float_array,
-    family_unit,
-    field_dimension,
-    format_with_units,
-    is_quantity,
-    join_quantity,
-    to_plain,
-)
-from ..init import Constant, param
+from .._cell import AbstractCell, State
+from .._custom_types import Array, Float, Key, QuantityLike, Size
+from .._drive import Drive, as_drive
+from .._parameters import as_milliseconds
+from ..integrate import Integrator, exp_euler, strang
+from ._fields import initial_arrays
+from ._step import step_to_crossing, step_to_grid
 
 
-State = TypeVar("State", bound=eqx.Module)
-
-_MSG_CURRENT_SHAPE: Final = (
-    "`{owner}.step` got a current of shape {current} for a state of shape {state}. It must broadcast to the state "
-    "without enlarging it.\nFor a batch, make the state with the batch axes: `init_state(batch_shape=...)`."
-)
+# How far `V` may go beyond the threshold in an upstroke that diverges, in parts of the way there from the reset.
+_OVERSHOOT: Final = 0.1
 
 
-class AbstractNeuron(eqx.Module, Generic[State]):
+class AbstractNeuron(AbstractCell[State]):
     """The protocol of a population of neurons, generic over the type of its state.
 
     A neuron is immutable and holds plain arrays: its parameters. Its state is another module, made by
     `init_state`, and `step` is a pure function of both. All parameters are scalars or arrays over the
     population.
 
-    A subclass is final. It declares its fields with their dimensions, those of its state in
-    `state_type`, and its own unit of current in `I_unit`, from which all its units follow.
+    A subclass is final. It declares its fields with their dimensions, those of its state in `state_type`, and its
+    own unit of current in `I_unit`, from which all its units follow; and it says what its equations are: how it moves
+    between spikes (`flow`), where it spikes (`distance`), and what a spike does to it (`reset`). The step that is made
+    of these is the same for all.
     """
 
-    size: eqx.AbstractVar[Shape]
-    I_unit: eqx.AbstractVar[Unit]
-    state_type: eqx.AbstractClassVar[type[eqx.Module]]
-
-    @property
-    def in_size(self) -> Shape:
-        """The shape of the input, without time and batch axes."""
-        return self.size
-
-    @property
-    def out_size(self) -> Shape:
-        """The shape of the output, without time and batch axes."""
-        return self.size
+    spk_fun: eqx.AbstractVar[Callable[[Array], Array]]
+    spk_reset: eqx.AbstractVar[Literal["soft", "hard"] | None]
+    detach_reset: eqx.AbstractVar[bool]
+    tau_ref: eqx.AbstractVar[Float[Array, "..."] | None]
+    spike_time: eqx.AbstractVar[Literal["grid", "interpolated"]]
+    has_reset: eqx.AbstractClassVar[bool]
 
     @abc.abstractmethod
+    def flow(self, state: State, drive: Drive, dt: Any, held: Array | None = None) -> State:
+        """Where `state` is after `dt` without a spike. `held` tells where `V` must not move: in a refractory period."""
+
+    @abc.abstractmethod
+    def distance(self, state: State) -> Array:
+        """How far above the threshold the neuron is, without dimension: it spikes where this is not negative."""
+
+    @abc.abstractmethod
+    def reset(self, state: State, spike: Array) -> State:
+        """What a spike does: the state after it, where `spike` is 1, and the state as it is where that is 0."""
+
     def init_state(self, batch_shape: Size = (), key: Key | None = None) -> State:
-        """Makes the state at the start.
+        """Makes the state at the start. See `AbstractCell.init_state`."""
+        givers = {name: getattr(self, f"{name}_initializer") for name in self.variables()}
+        arrays = initial_arrays(self, givers, batch_shape, key)
+        if len(arrays) < len(givers):
+            settled = self.steady_state(arrays["V"])
+            arrays.update({name: settled[name] for name in givers if name not in arrays})
+        if self.tau_ref is not None:
+            arrays["refractory"] = jnp.full_like(arrays["V"], -1.0)
+        if self.spike_time == "interpolated":
+            arrays["since_spike"] = jnp.full_like(arrays["V"], jnp.inf)
+        return cast(State, self.state_type(**arrays))
 
-        **Arguments:**
+    def steady_state(self, V: Array) -> dict[str, Array]:
+        """The values to which the variables without an initialiser go at a constant `V`."""
+        del V
+        return {}
 
-        - `batch_shape`: Axes in front of the population, one state for each index.
-        - `key`: A random key, for initialisers that draw.
-
-        **Returns:** A state whose arrays have the shape `(*batch_shape, *size)`.
-        """
-
-    @abc.abstractmethod
     def step(
-        self, state: State, current: QuantityLike, *, dt: QuantityLike, key: Key | None = None
+        self, state: State, current: QuantityLike | Drive, *, dt: QuantityLike, key: Key | None = None
     ) -> tuple[State, Float[Array, " *state"]]:
         """Moves time forward by one step. Pure.
 
         **Arguments:**
 
         - `state`: The state before the step, from `init_state` or an earlier step.
-        - `current`: The input during the step: a number or an array in `I_unit`, or a `Quantity`. It
-            broadcasts to the shape of the state.
+        - `current`: The input during the step: a number or an array in `I_unit`, a `Quantity`, or a
+            [`neurostate.Drive`][] with conductances and jumps of the voltage. It broadcasts to the shape of the state.
         - `dt`: The time step: a number in ms or a `Quantity`.
         - `key`: A random key, for neurons with noise.
 
         **Returns:** The state after the step, and the spikes, of the shape and dtype of the state.
+
+        **Raises:** `UnitError` for a wrong dimension of the input or of `dt`; `ValueError` if the input does not
+        broadcast to the state, or `dt` is not a positive scalar.
         """
+        owner = type(self).__name__
+        drive = as_drive(current, self, getattr(state, "V"), owner)
+        dt = as_milliseconds(dt, f"{owner}.step")
+        del key
+        advance = step_to_grid if self.spike_time == "grid" else step_to_crossing
+        return advance(self, state, drive, dt)
 
-    def field_unit(self, name: str) -> Unit | None:
-        """The unit of the field `name` of this object; `None` if it has no unit."""
-        return family_unit(field_dimension(type(self), name), self.I_unit)
+    @classmethod
+    def variables(cls) -> tuple[str, ...]:
+        """The names of the variables of the state, without those that every neuron may have."""
+        names = [field.name for field in dataclasses.fields(cls.state_type)]
+        return tuple(name for name in names if name not in ("refractory", "since_spike"))
 
-    def state_unit(self, name: str) -> Unit | None:
-        """The unit of the field `name` of the state; `None` if it has no unit."""
-        return family_unit(field_dimension(self.state_type, name), self.I_unit)
-
-    def __repr__(self) -> str:
-        return format_with_units(self)
-
-
-class StaticFunction(eqx.Module):
-    """A plain function as a part of a pytree without leaves, so that raw JAX transforms accept the whole."""
-
-    function: Callable[..., Any] = eqx.field(static=True)
-
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args)
-
-    def __repr__(self) -> str:
-        return getattr(self.function, "__name__", None) or repr(self.function)
+    def reset_voltage(self, V: Array, spike: Array, V_th: Array, V_reset: Array) -> Array:
+        """`V` after the reset: less `V_th - V_reset` if it is soft, `V_reset` if it is hard."""
+        if self.spk_reset is None:
+            return V
+        top = V_th if self.spk_reset == "soft" else jax.lax.stop_gradient(V)
+        return V - (top - V_reset) * spike
 
 
-def as_spike_function(spk_fun: Callable[[Array], Array], owner: str) -> Callable[[Array], Array]:
-    """Keeps a spike function that is a module, with its parameters; wraps any other callable."""
-    if isinstance(spk_fun, eqx.Module) and callable(spk_fun):
-        return spk_fun
-    if not callable(spk_fun):
-        needed = "a function such as `surrogate.ReluGrad()`"
-        raise TypeError(f"{argument(owner, 'spk_fun')} must be {needed}, got {spk_fun!r}.")
-    return StaticFunction(spk_fun)
+class AbstractODENeuron(AbstractNeuron[State]):
+    """A neuron that is given by differential equations, with a choice of how to integrate them."""
+
+    integrator: eqx.AbstractVar[Integrator]
+    has_reset: ClassVar[bool] = True
+    # The reset potential of a neuron whose `V` has no bound above the threshold.
+    diverges_above: ClassVar[str | None] = None
+
+    @abc.abstractmethod
+    def derivative(self, state: State, drive: Drive) -> State:
+        """The derivative of each variable of the state: a state of the same type, per ms."""
+
+    def flow(self, state: State, drive: Drive, dt: Any, held: Array | None = None) -> State:
+        """Where `state` is after `dt` without a spike, by the `integrator`."""
+
+        top = None
+        if self.diverges_above is not None:
+            V_th, V_reset = getattr(self, "V_th"), getattr(self, self.diverges_above)
+            top = V_th + _OVERSHOOT * (V_th - V_reset)
+            if self.integrator is strang:
+                return self._flow_with_upstroke(state, drive, dt, held, top)
+
+        def bounded(y: State) -> State:
+            return y if top is None else _with_V(y, jnp.minimum(getattr(y, "V"), top))
+
+        def slope(y: State) -> State:
+            # Where the integrator looks ahead, what follows `V` must not see it without bound either.
+            slopes = self.derivative(bounded(y), drive)
+            if held is None:
+                return slopes
+            V = getattr(slopes, "V")
+            return _with_V(slopes, jnp.where(held, jnp.zeros_like(V), V))
+
+        return bounded(self.integrator(slope, state, dt))
+
+    def _flow_with_upstroke(self, state: State, drive: Drive, dt: Any, held: Array | None, top: Array) -> State:
+        """Strang's splitting, with a step for `V` that goes through its upstroke."""
+
+        def upstroke(y: State, dt: Any) -> State:
+            V = self.upstroke(y, drive, dt, top)
+            return _with_V(y, V if held is None else jnp.where(held, getattr(y, "V"), V))
+
+        if len(self.variables()) == 1:
+            return upstroke(state, dt)
+        middle = upstroke(state, dt / 2)
+        # The others see no `V` above the threshold: in continuous time there is none.
+        seen = _with_V(middle, jnp.minimum(getattr(middle, "V"), getattr(self, "V_th")))
+        moved = exp_euler(lambda y: self.derivative(y, drive), seen, dt)
+        return upstroke(_with_V(moved, getattr(middle, "V")), dt / 2)
+
+    def upstroke(self, state: State, drive: Drive, dt: Any, top: Array) -> Array:
+        """Where `V` is after `dt`, at most `top`, the other variables held. For neurons with `diverges_above` only."""
+        del drive, dt, top
+        return getattr(state, "V")
 
 
-def as_current(current: QuantityLike, unit: Unit | None, like: Array, owner: str) -> Array:
-    """The input of a step as a plain array in `unit`, of the dtype of the state array `like`.
-
-    **Raises:** `UnitError` for a wrong dimension; `ValueError` if it does not broadcast to `like`;
-    `TypeError` if it is not numeric.
-    """
-    plain = to_plain(current, unit, "current", f"{owner}.step")
-    if plain is None or isinstance(plain, str | bytes):
-        raise TypeError(f"{argument(f'{owner}.step', 'current')} must be a number or an array, got {plain!r}.")
-    plain = jnp.asarray(plain, dtype=like.dtype)
-    if not broadcasts(plain.shape, like.shape):
-        raise ValueError(_MSG_CURRENT_SHAPE.format(owner=owner, current=plain.shape, state=like.shape))
-    return plain
-
-
-def as_initial_value(
-    value: QuantityLike | Callable[..., Any], unit: Unit | None, name: str, *, size: Shape, owner: str
-) -> Array | Callable[..., Any]:
-    """What a cell keeps for an initial value: a plain array that can be trained, or an initialiser.
-
-    The number in a `Constant` becomes an array, because a Python number in a pytree is never trained.
-    """
-    if isinstance(value, Constant):
-        inner = parameter(join_quantity(value.value, value.unit), unit, name, size=size, owner=owner)
-        return Constant(join_quantity(inner, unit))
-    if is_quantity(value) or not callable(value):
-        return parameter(value, unit, name, size=size, owner=owner)
-    return cast(Callable[..., Any], value) if isinstance(value, eqx.Module) else StaticFunction(value)
-
-
-def initial_array(
-    value: Array | Callable[..., Any],
-    unit: Unit | None,
-    name: str,
-    *,
-    size: Shape,
-    batch_shape: Size,
-    key: Key | None,
-    owner: str,
-) -> Array:
-    """Makes a state array of shape `(*batch_shape, *size)` from what `as_initial_value` kept."""
-    value = value.function if isinstance(value, StaticFunction) else value
-    made = param(value, size, as_shape(batch_shape), key=key)
-    return as_float_array(to_plain(made, unit, name, owner))
+def _with_V(state: State, V: Array) -> State:
+    return eqx.tree_at(lambda state: state.V, state, V)

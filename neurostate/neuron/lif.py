@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-import equinox as eqx
-import jax
-import numpy as np
-
-from .._custom_types import Array, Float, Key, QuantityLike, Shape, Size, as_shape
-from .._parameters import as_milliseconds, parameter
-from .._units import Unit, argument, current_unit, family_unit, is_traced, mA, measures, ms, mV, ohm
+from .._custom_types import Array, Float, QuantityLike, Shape, Size
+from .._drive import Drive
+from .._units import Unit, mA, ms, mV, ohm
 from ..init import Constant
-from ..integrate import exp_euler_step
+from ..integrate import Integrator
 from ..surrogate import ReluGrad
-from ._base import AbstractNeuron, as_current, as_initial_value, as_spike_function, initial_array
+from ._base import AbstractODENeuron
+from ._fields import check_threshold, fill, function_field, initial_field, quantity_field, static_field
+from ._state import NeuronState, variable
 
 
-class LIFState(eqx.Module):
+class LIFState(NeuronState):
     """The state of `LIF`: the membrane potential `V` in mV, of shape `(*batch, *size)`."""
 
-    V: Float[Array, " *state"] = eqx.field(metadata=measures("voltage"))
+    V: Float[Array, " *state"] = variable("voltage")
 
 
-class LIF(AbstractNeuron[LIFState]):
+class LIF(AbstractODENeuron[LIFState]):
     r"""Leaky integrate-and-fire neurons driven by a current.
 
     Below threshold the membrane potential relaxes towards rest (Lapicque 1907; Gerstner et al. 2014,
@@ -73,19 +71,22 @@ class LIF(AbstractNeuron[LIFState]):
         (500, 100) 4.0
     """
 
-    size: Shape = eqx.field(static=True)
-    R: Float[Array, " *#size"] = eqx.field(metadata=measures("resistance"))
-    tau: Float[Array, " *#size"] = eqx.field(metadata=measures("time"))
-    V_th: Float[Array, " *#size"] = eqx.field(metadata=measures("voltage"))
-    V_reset: Float[Array, " *#size"] = eqx.field(metadata=measures("voltage"))
-    V_rest: Float[Array, " *#size"] = eqx.field(metadata=measures("voltage"))
-    V_initializer: Float[Array, " *#size"] | Callable[..., Any] = eqx.field(metadata=measures("voltage"))
-    spk_fun: Callable[[Array], Array]
-    spk_reset: Literal["soft", "hard"] = eqx.field(static=True)
-    I_unit: Unit = eqx.field(static=True)
-    detach_reset: bool = eqx.field(static=True)
+    size: Shape = static_field()
+    R: Float[Array, " *#size"] = quantity_field("resistance")
+    tau: Float[Array, " *#size"] = quantity_field("time", positive=True)
+    V_th: Float[Array, " *#size"] = quantity_field("voltage")
+    V_reset: Float[Array, " *#size"] = quantity_field("voltage")
+    V_rest: Float[Array, " *#size"] = quantity_field("voltage")
+    V_initializer: Float[Array, " *#size"] | Callable[..., Any] = initial_field("voltage")
+    spk_fun: Callable[[Array], Array] = function_field()
+    spk_reset: Literal["soft", "hard"] | None = static_field()
+    tau_ref: Float[Array, " *#size"] | None = quantity_field("time")
+    detach_reset: bool = static_field()
+    integrator: Integrator = static_field()
+    spike_time: Literal["grid", "interpolated"] = static_field()
+    I_unit: Unit = static_field()
 
-    state_type: ClassVar[type[eqx.Module]] = LIFState
+    state_type: ClassVar[type[LIFState]] = LIFState
 
     def __init__(
         self,
@@ -97,62 +98,22 @@ class LIF(AbstractNeuron[LIFState]):
         V_rest: QuantityLike = 0.0 * mV,
         V_initializer: QuantityLike | Callable[..., Any] = Constant(0.0 * mV),
         spk_fun: Callable[[Array], Array] = ReluGrad(),
-        spk_reset: Literal["soft", "hard"] = "soft",
+        spk_reset: Literal["soft", "hard"] | None = "soft",
         *,
-        I_unit: Unit | None = None,
+        tau_ref: QuantityLike | None = None,
         detach_reset: bool = False,
+        integrator: Integrator | str = "exp_euler",
+        spike_time: Literal["grid", "interpolated"] = "grid",
+        I_unit: Unit | None = None,
     ):
-        self.size = as_shape(size)
-        self.I_unit = current_unit("LIF", mA, I_unit, R=(R, "resistance"))
-        R_unit = family_unit("resistance", self.I_unit)
-        self.R = parameter(R, R_unit, "R", size=self.size, owner="LIF")
-        self.tau = parameter(tau, ms, "tau", size=self.size, owner="LIF", positive=True)
-        self.V_th = parameter(V_th, mV, "V_th", size=self.size, owner="LIF")
-        self.V_reset = parameter(V_reset, mV, "V_reset", size=self.size, owner="LIF")
-        self.V_rest = parameter(V_rest, mV, "V_rest", size=self.size, owner="LIF")
-        self.V_initializer = as_initial_value(V_initializer, mV, "V_initializer", size=self.size, owner="LIF")
-        self.spk_fun = as_spike_function(spk_fun, "LIF")
-        self.spk_reset = spk_reset
-        self.detach_reset = bool(detach_reset)
-        if spk_reset not in ("soft", "hard"):
-            raise ValueError(f'{argument("LIF", "spk_reset")} must be "soft" or "hard", got {spk_reset!r}.')
-        voltages = (self.V_th, self.V_reset)
-        if not any(map(is_traced, voltages)) and not np.all(np.greater(*voltages)):
-            raise ValueError(
-                f"{argument('LIF', 'V_th')} must be above `V_reset` everywhere, got V_th={V_th!r} and "
-                f"V_reset={V_reset!r}. Did you set `V_th` but leave `V_reset` at its default of 0 mV?"
-            )
+        fill(self, locals(), mA)
+        check_threshold(self.V_th, self.V_reset, "LIF")
 
-    def init_state(self, batch_shape: Size = (), key: Key | None = None) -> LIFState:
-        """Makes the state at the start, with `V` from `V_initializer`. See `AbstractNeuron.init_state`."""
-        V = initial_array(
-            self.V_initializer, mV, "V_initializer", size=self.size, batch_shape=batch_shape, key=key, owner="LIF"
-        )
-        return LIFState(V=V)
+    def derivative(self, state: LIFState, drive: Drive) -> LIFState:
+        return LIFState(V=(-(state.V - self.V_rest) + self.R * drive.total(state.V)) / self.tau)
 
-    def step(
-        self, state: LIFState, current: QuantityLike, *, dt: QuantityLike, key: Key | None = None
-    ) -> tuple[LIFState, Float[Array, " *state"]]:
-        """Moves time forward by one step; see `AbstractNeuron.step`. `key` is not used.
+    def distance(self, state: LIFState) -> Array:
+        return (state.V - self.V_th) / (self.V_th - self.V_reset)
 
-        **Raises:** `UnitError` if `current` is not a current or `dt` not a time; `ValueError` if `current`
-        does not broadcast to the state, or `dt` is not a positive scalar.
-        """
-        del key
-        dtype = state.V.dtype
-        current = as_current(current, self.I_unit, state.V, "LIF")
-        V = self._reset(state.V, self._spike(state.V))
-        V = exp_euler_step(self._slope, V, current, dt=as_milliseconds(dt, "LIF.step")).astype(dtype)
-        return LIFState(V=V), self._spike(V).astype(dtype)
-
-    def _spike(self, V: Array) -> Array:
-        return self.spk_fun((V - self.V_th) / (self.V_th - self.V_reset))
-
-    def _reset(self, V: Array, spike: Array) -> Array:
-        if self.detach_reset:
-            spike = jax.lax.stop_gradient(spike)
-        top = self.V_th if self.spk_reset == "soft" else jax.lax.stop_gradient(V)
-        return V - (top - self.V_reset) * spike
-
-    def _slope(self, V: Array, current: Array) -> Array:
-        return (-(V - self.V_rest) + self.R * current) / self.tau
+    def reset(self, state: LIFState, spike: Array) -> LIFState:
+        return state.with_(V=self.reset_voltage(state.V, spike, self.V_th, self.V_reset))

@@ -9,7 +9,7 @@ from typing import Any, cast
 import equinox as eqx
 
 from ..._units import join_quantity, to_plain
-from .. import environ
+from .. import environ, random
 from .._collector import STACK
 from .._config import jit_is_disabled
 from .._ref import HiddenState
@@ -30,7 +30,8 @@ class Stateful(Dynamics):
     `cell.V`, made by `init_state`, and one `ParamState` for each of its inexact arrays, such as
     `cell.tau` or `cell.states(ns.ParamState)["V_initializer.value"]`. Values with a unit are
     Quantities. `spike = cell(current)` moves on by one step of `environ`'s `dt`, with the very
-    operations of the core's `step`.
+    operations of the core's `step`. A cell that draws random numbers gets a new key of `neurostate.random`
+    on each step.
 
     **Arguments:**
 
@@ -84,8 +85,11 @@ class Stateful(Dynamics):
         """Sets the states back; as `init_state`."""
         self.init_state(batch_size, **kwargs)
 
-    def update(self, current: Any) -> Any:
-        """One step: takes the drive, gives the cell's output. Outside of all transforms it is compiled."""
+    def update(self, current: Any = None) -> Any:
+        """One step: takes the drive, if the cell needs one, and gives the cell's output, with its unit if it has one.
+
+        Outside of all transforms it is compiled.
+        """
         if STACK.top is None and is_eager() and not jit_is_disabled():
             if self not in _compiled_steps:
                 weak = weakref.ref(self)
@@ -99,10 +103,11 @@ class Stateful(Dynamics):
         state_type = cell.state_type
         fields = {name: getattr(self, name).value for name in state_type.__dataclass_fields__}
         state = state_type(**{name: to_plain(value, cell.state_unit(name), name) for name, value in fields.items()})
-        state, out = cell.step(state, current, dt=environ.get_dt())
+        keyed = {"key": random.split_key()} if getattr(cell, "stochastic", False) else {}
+        state, out = cell.step(state, current, dt=environ.get_dt(), **keyed)
         for name in fields:
             getattr(self, name).value = join_quantity(getattr(state, name), cell.state_unit(name))
-        return out
+        return join_quantity(out, getattr(cell, "out_unit", None))
 
     def _fields(self) -> Iterator[tuple[str, str]]:
         yield "cell", type(self._tree).__name__
