@@ -57,6 +57,7 @@ class Stateful(Dynamics):
         cell = cast(Any, cell)
         super().__init__(cell.in_size, name=name)
         self.out_size = cell.out_size
+        self._variables: tuple[str, ...] = ()
         self._tree = lift(self, cell, lambda name: cell.field_unit(name.partition(".")[0]))
 
     @property
@@ -74,7 +75,10 @@ class Stateful(Dynamics):
         del kwargs
         cell = self.cell
         state = cell.init_state(batch_shape=() if batch_size is None else (batch_size,))
-        for name in state.__dataclass_fields__:
+        variables = tuple(name for name in state.__dataclass_fields__ if getattr(state, name) is not None)
+        if variables != self._variables:
+            self._variables = variables
+        for name in variables:
             value = join_quantity(getattr(state, name), cell.state_unit(name))
             if name in self.__dict__:
                 self.__dict__[name].value = value
@@ -101,7 +105,8 @@ class Stateful(Dynamics):
         # No step reads the initialisers: so they do not count as read.
         cell = fill(self, self._tree, lambda name: not name.partition(".")[0].endswith("_initializer"))
         state_type = cell.state_type
-        fields = {name: getattr(self, name).value for name in state_type.__dataclass_fields__}
+        names = self._variables or state_type.__dataclass_fields__  # before `init_state` the first one says what to do
+        fields = {name: getattr(self, name).value for name in names}
         state = state_type(**{name: to_plain(value, cell.state_unit(name), name) for name, value in fields.items()})
         keyed = {"key": random.split_key()} if getattr(cell, "stochastic", False) else {}
         state, out = cell.step(state, current, dt=environ.get_dt(), **keyed)
