@@ -112,8 +112,10 @@ def as_drive(given: QuantityLike | Drive, cell: Driven, like: Array, owner: str)
         raise TypeError(
             f"`{owner}` has no synaptic variable `g` that `g_jump` could be added to. Use `current` or `jump`."
         )
+    current = plain(drive.current, cell.I_unit, "current")
     return Drive(
-        current=plain(drive.current, cell.I_unit, "current"),
+        # Of the shape of the state also where nothing else in an equation is.
+        current=None if current is None else jnp.broadcast_to(current, like.shape),
         g=plain(drive.g, g_unit, "g"),
         E=plain(drive.E, V_unit, "E"),
         jump=plain(drive.jump, V_unit, "jump"),

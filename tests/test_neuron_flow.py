@@ -102,7 +102,8 @@ def test_in_float32_rounding_stays_small(kind, p, dt, num_steps):
     terms, slowest = abs(p["start"]) + abs(p["V_rest"]) + abs(p["R"] * p["current"]), p["tau"]
     if kind is ns.CubaLIF:
         terms, slowest = terms + abs(p["R"] * p["second"]), max(p["tau"], p["tau_2"])
-    assert abs(float(state.V) - V) <= 2 * np.finfo(np.float32).eps * terms * max(1.0, slowest / dt)
+    bound = 2 * np.finfo(np.float32).eps * terms * max(1.0, slowest / dt)
+    assert abs(float(state.V) - V) <= bound + 1e-30  # far above where float32 ends
 
 
 # The order of the integrators

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +51,10 @@ DURATION = 200.0
 EXTRA = {ns.CubaLIF: {"g_initializer": 2.0}, ns.CobaLIF: {"g_initializer": 1.0, "E": 3.0}}
 BRETTE_GERSTNER = dict(C=0.281, gL=0.03, tau_w=144.0, a=0.004, b=0.0805, V_th=20.0, V_reset=-70.6, V_rest=-70.6)
 BRETTE_GERSTNER |= dict(V_T=-50.4, delta_T=2.0, V_initializer=-70.6)
+
+
+def currents_for(kind, num_steps=60, strength=1.5):
+    return jnp.broadcast_to(jnp.asarray((CURRENTS | {ns.LI: (0.5, 1.0, 2.0)})[kind]) * strength, (num_steps, 3))
 
 
 class Reference:
@@ -145,3 +150,51 @@ def spikes_of(kind, currents, dt, **options):
         return steps, [(k + 1) * dt for k in steps]
     since = np.asarray(sol.records["since_spike"]).T
     return steps, [(k + 1) * dt - since[lane, k] for lane, k in enumerate(steps)]
+
+
+# Gradients
+
+
+# Nothing starts at its steady state, and no parameter that counts is zero.
+LEAKY = {"V_rest": 0.1, "V_reset": -0.2}
+UNSETTLED = {
+    ns.HH: {"m_initializer": 0.1, "h_initializer": 0.5, "n_initializer": 0.4},
+    ns.WangBuzsakiHH: {"h_initializer": 0.7, "n_initializer": 0.2},
+    ns.MorrisLecar: {"W_initializer": 0.1},
+    ns.LIF: LEAKY,
+    ns.ALIF: {"a_initializer": 0.2, **LEAKY},
+    ns.CubaLIF: {"g_initializer": 0.3, **LEAKY},
+    ns.CobaLIF: {"g_initializer": 0.3, "E": 1.5, **LEAKY},
+    ns.Gif: {"a": 0.01, "A1": 0.3, "A2": -0.1, "R1": 0.3, "I1_initializer": 0.2, "I2_initializer": -0.1},
+}
+
+
+def gradient(cell, current, dt, num_steps=100):
+    """That of the last state with respect to all arrays of the cell and of the drive, compared; by path."""
+    drive = ns.Drive(current=jnp.full(cell.size, current), g=jnp.asarray(0.01), E=jnp.asarray(0.5))
+    arrays, rest = eqx.partition(cell, eqx.is_inexact_array)
+    flat, restore = ravel_pytree((arrays, drive))
+    weights = jnp.asarray([0.7, 0.5, 0.9, 0.6, 0.8])
+
+    def loss(flat):
+        arrays, drive = restore(flat)
+        cell = eqx.combine(arrays, rest)
+        step = lambda state, _: (cell.step(state, drive, dt=dt)[0], None)  # noqa: E731
+        state = jax.lax.scan(step, cell.init_state(), None, length=num_steps)[0]
+        values = ravel_pytree(state.with_(refractory=None))[0]
+        return weights[: len(values)] @ values
+
+    scale = np.maximum(np.abs(flat), 0.1)
+    h = 3e-6 * scale
+    points = flat + np.concatenate([np.diag(h), -np.diag(h)])
+    found, values = jax.jit(lambda flat, points: (jax.grad(loss)(flat), jax.lax.map(loss, points)))(flat, points)
+    plus, minus = np.split(np.asarray(values), 2)
+    expected, found = (plus - minus) / (2 * h) * scale, np.asarray(found) * scale
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path((arrays, drive))]
+    assert len(paths) == len(flat)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8 * np.abs(expected).max(), err_msg=str(paths))
+    return dict(zip(paths, found))
+
+
+def without_effect(found):
+    return {path.split(".")[1] for path, x in found.items() if x == 0.0}

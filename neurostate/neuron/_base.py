@@ -155,13 +155,19 @@ class AbstractODENeuron(AbstractNeuron[State]):
             V = self.upstroke(y, drive, dt, top)
             return _with_V(y, V if held is None else jnp.where(held, getattr(y, "V"), V))
 
-        if len(self.variables()) == 1:
+        others = [name for name in self.variables() if name != "V"]
+        if not others:
             return upstroke(state, dt)
         middle = upstroke(state, dt / 2)
         # The others see no `V` above the threshold: in continuous time there is none.
         seen = _with_V(middle, jnp.minimum(getattr(middle, "V"), getattr(self, "V_th")))
-        moved = exp_euler(lambda y: self.derivative(y, drive), seen, dt)
-        return upstroke(_with_V(moved, getattr(middle, "V")), dt / 2)
+
+        def slopes(values: dict[str, Array]) -> dict[str, Array]:
+            found = self.derivative(dataclasses.replace(cast(Any, seen), **values), drive)
+            return {name: getattr(found, name) for name in others}
+
+        moved = exp_euler(slopes, {name: getattr(seen, name) for name in others}, dt)
+        return upstroke(dataclasses.replace(cast(Any, middle), **moved), dt / 2)
 
     def upstroke(self, state: State, drive: Drive, dt: Any, top: Array) -> Array:
         """Where `V` is after `dt`, at most `top`, the other variables held. For neurons with `diverges_above` only."""

@@ -14,8 +14,8 @@ from .._custom_types import Array
 from .._drive import Drive
 
 
-# How many iterations look for the time of a crossing within a step, before a step of Newton's method.
-_ITERATIONS: Final = 8
+# How many iterations at most look for the time of a crossing within a step; most need less than ten.
+_ITERATIONS: Final = 60
 
 
 def step_to_grid(cell: Any, state: Any, drive: Drive, dt: Any) -> tuple[Any, Array]:
@@ -86,7 +86,7 @@ def step_to_crossing(cell: Any, state: Any, drive: Drive, dt: Any) -> tuple[Any,
     new = before.with_(V=before.V + jump)
     below, above, end = cell.distance(start), cell.distance(before), cell.distance(new)
     at_once, by_flow = _is_spike(cell, below), _is_spike(cell, above)
-    part = _crossing(cell, start, drive, time, below, above, by_flow & ~at_once)
+    part, peak = _crossing(cell, start, drive, time, below, above, by_flow & ~at_once)
     part = jnp.where(at_once, 0, jnp.where(by_flow, part, 1))
     spike = cell.spk_fun(jnp.where(at_once, below, jnp.where(by_flow, above, end)))
     if cell.has_reset:
@@ -97,8 +97,8 @@ def step_to_crossing(cell: Any, state: Any, drive: Drive, dt: Any) -> tuple[Any,
     rest = time * (1 - part)
     left = jnp.maximum(left - dt, 0)
     if cell.has_reset:
-        peak = cell.flow(start, drive, time * part)
-        peak = peak.with_(V=peak.V + jnp.where(at_once | by_flow, 0, jump))
+        choose = lambda x, y, z: jnp.where(at_once, x, jnp.where(by_flow, y, z))  # noqa: E731
+        peak = jax.tree.map(choose, start, peak, new)
         if cell.spk_reset == "hard":  # of which nothing is left in continuous time, nor of its derivative
             peak = peak.with_(V=jax.lax.stop_gradient(peak.V))
         after, moving, free = cell.reset(peak, jnp.ones_like(spike)), rest, True
@@ -120,40 +120,66 @@ def _is_spike(cell: Any, distance: Array) -> Array:
     return jax.lax.stop_gradient(cell.spk_fun(distance)) > 0
 
 
-def _crossing(cell: Any, start: Any, drive: Drive, time: Array, below: Array, above: Array, crossed: Array) -> Array:
-    """The part of `time` after which the distance is zero, where it goes from `below` to `above` the threshold."""
+def _crossing(
+    cell: Any, start: Any, drive: Drive, time: Array, below: Array, above: Array, crossed: Array
+) -> tuple[Array, Any]:
+    """The part of `time` after which the distance to the threshold is zero, and the state there.
 
-    def at(given: tuple[Any, Any, Drive, Array], part: Array) -> Array:
+    The distance goes from `below` zero to `above` it, where it is `crossed`.
+    """
+
+    def at(given: tuple[Any, Any, Drive, Array], part: Array) -> Any:
         cell, start, drive, time = given
-        return cell.distance(cell.flow(start, drive, time * part))
+        return cell.flow(start, drive, time * part)
 
     given = (cell, start, drive, time)
     fixed = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, given)
-    # Where nothing is crossed the numbers do not matter, but neither they nor their derivatives may be infinite.
-    low, high = (jnp.where(crossed, jax.lax.stop_gradient(d), d0) for d, d0 in ((below, -1), (above, 1)))
-    ends = (jnp.full_like(low, 0.5), jnp.ones_like(low), jnp.zeros_like(low), high, low)
-    body = functools.partial(_narrow, functools.partial(at, fixed))
-    _, x, other, d, d_other = jax.lax.fori_loop(0, _ITERATIONS, body, ends)
-    part = jnp.where(jnp.abs(d) < jnp.abs(d_other), x, other)
+    low, high = (jnp.where(crossed, jax.lax.stop_gradient(d), d0) for d, d0 in ((below, 0), (above, 0)))
+    found = jax.lax.stop_gradient(_root(lambda part: cell.distance(at(fixed, part)), low, high))
     # One Newton step more, which carries the derivative of the time of the crossing.
-    d, slope = jax.jvp(functools.partial(at, given), (part,), (jnp.ones_like(part),))
+    state, rate = jax.jvp(functools.partial(at, given), (found,), (jnp.ones_like(found),))
+    d, slope = jax.jvp(cell.distance, (state,), (rate,))
     slope = jnp.where(crossed & (slope != 0), jax.lax.stop_gradient(slope), 1)
-    return jnp.clip(part - jnp.where(crossed, d, 0) / slope, 0, 1)
+    part = jnp.clip(found - jnp.where(crossed, d, 0) / slope, 0, 1)
+    return part, jax.tree.map(lambda x, r: x + jax.lax.stop_gradient(r) * (part - found), state, rate)
 
 
-def _narrow(f: Callable[[Array], Array], _: Any, ends: tuple[Array, ...]) -> tuple[Array, ...]:
-    """One iteration of Chandrupatla's method (1997): inverse quadratic interpolation where it is safe, else halving."""
-    t, a, b, f_a, f_b = ends
-    x = a + t * (b - a)
-    f_x = f(x)
-    same = (f_x < 0) == (f_a < 0)
-    c, f_c = jnp.where(same, a, b), jnp.where(same, f_a, f_b)
-    b, f_b = jnp.where(same, b, a), jnp.where(same, f_b, f_a)
-    xi, phi = (x - b) / _away(c - b), (f_x - f_b) / _away(f_c - f_b)
-    safe = (phi * phi < xi) & ((1 - phi) ** 2 < 1 - xi)
-    first = f_x / _away(f_b - f_x) * f_c / _away(f_b - f_c)
-    second = (c - x) / _away(b - x) * f_x / _away(f_c - f_x) * f_b / _away(f_c - f_b)
-    return jnp.where(safe, jnp.clip(first + second, 0, 1), 0.5), x, b, f_x, f_b
+def _root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    """Where `f` is zero between 0 and 1, at which it is `low` < 0 and `high` >= 0; 1 where both are 0.
+
+    By the method of Chandrupatla (1997): inverse quadratic interpolation where it is safe, else halving. It goes on
+    until all are found; one that is found does not change, so that it does not depend on the others.
+    """
+    eps = jnp.finfo(low.dtype).eps
+
+    def going_on(t: Array, a: Array, b: Array, f_a: Array, f_b: Array) -> Array:
+        del t
+        return (f_a != 0) & (f_b != 0) & (jnp.abs(b - a) > 4 * eps * jnp.maximum(jnp.abs(a), eps))
+
+    def narrow(ends: tuple[Array, ...]) -> tuple[Array, ...]:
+        t, a, b, f_a, f_b = ends
+        x = a + t * (b - a)
+        f_x = f(x)
+        same = (f_x < 0) == (f_a < 0)
+        c, f_c = jnp.where(same, a, b), jnp.where(same, f_a, f_b)
+        b, f_b = jnp.where(same, b, a), jnp.where(same, f_b, f_a)
+        xi, phi = (x - b) / _away(c - b), (f_x - f_b) / _away(f_c - f_b)
+        safe = (phi * phi < xi) & ((1 - phi) ** 2 < 1 - xi)
+        first = f_x / _away(f_b - f_x) * f_c / _away(f_b - f_c)
+        second = (c - x) / _away(b - x) * f_x / _away(f_c - f_x) * f_b / _away(f_c - f_b)
+        least = jnp.minimum(2 * eps * jnp.maximum(jnp.abs(x), eps) / _away(jnp.abs(b - x)), 0.5)
+        new = (jnp.where(safe, jnp.clip(first + second, least, 1 - least), 0.5), x, b, f_x, f_b)
+        going = going_on(*ends)
+        return tuple(jnp.where(going, y, old) for y, old in zip(new, ends, strict=True))
+
+    def proceed(state: tuple[Array, tuple[Array, ...]]) -> Array:
+        return (state[0] < _ITERATIONS) & going_on(*state[1]).any()
+
+    start = (jnp.full_like(low, 0.5), jnp.ones_like(low), jnp.zeros_like(low), high, low)
+    _, (_, a, b, f_a, f_b) = jax.lax.while_loop(
+        proceed, lambda state: (state[0] + 1, narrow(state[1])), (jnp.asarray(0), start)
+    )
+    return jnp.where(jnp.abs(f_a) <= jnp.abs(f_b), a, b)
 
 
 def _away(x: Array) -> Array:

@@ -48,10 +48,20 @@ class LIF(AbstractODENeuron[LIFState]):
     - `V_th`, `V_reset`, `V_rest`: Threshold, reset and resting potential. Voltages, `V_th` above `V_reset`.
     - `V_initializer`: `V` at the start: a voltage, or an initialiser called with a shape and a key.
     - `spk_fun`: The spike function, e.g. [`neurostate.surrogate.ReluGrad`][].
-    - `spk_reset`: `"soft"` subtracts `V_th - V_reset` from `V`; `"hard"` sets it to `V_reset`, with a
-        gradient only through the spike and `V_reset`.
-    - `I_unit`: The unit of current, e.g. `u.nA`.
+    - `spk_reset`: `"soft"` subtracts `V_th - V_reset` from `V`; `"hard"` sets it to `V_reset`, with the gradient of
+        `V - (top - V_reset) * spike` for a `top` that is `V` but held fixed; `None` leaves it.
+    - `tau_ref`: The refractory period, a time, or `None`. After a spike `V` stays where the reset put it, whatever
+        the drive, and no spike follows for so long; on the grid for the least number of steps that is not shorter.
     - `detach_reset`: Whether the gradient ignores that the reset depends on the spike.
+    - `integrator`: The name of an integrator in [`neurostate.integrate`][], or a function like these. The default is
+        exact here.
+    - `spike_time`: With `"grid"`, a spike is counted and the reset acts at the end of the step. Against continuous
+        time the first spike is late by less than `dt`, and each further one by up to about one `dt` more (beyond that
+        only where a neuron with adaptation is driven just above its threshold). With `"interpolated"` the reset
+        acts where the threshold is crossed, and the rest of the step starts from there: a spike in the step that
+        ends at `t` was at `t - state.since_spike`, which can be differentiated. A step has one spike at most; a
+        second one counts at the start of the next step.
+    - `I_unit`: The unit of current, e.g. `u.nA`.
 
     Each of `R`, `tau`, `V_th`, `V_reset`, `V_rest` and `V_initializer` is a scalar or an array that broadcasts to
     `size`, and can be trained.
