@@ -98,8 +98,9 @@ def solve_adaptive(
 
     **Returns:** An [`neurostate.AdaptiveSolution`][].
 
-    **Raises:** `ImportError` without Diffrax; `TypeError` for another kind of cell; `ValueError` for jumps in the drive
-    or tolerances beyond the precision of the state; an error at run time if there is no room for all spikes.
+    **Raises:** `ImportError` without Diffrax; `TypeError` for another kind of cell; `ValueError` for escape noise,
+    jumps in the drive, or tolerances beyond the precision of the state; an error at run time if there is no room for
+    all spikes.
 
     >>> import jax, neurostate as ns
     >>> with jax.enable_x64(True):
@@ -110,6 +111,10 @@ def solve_adaptive(
     if not isinstance(cell, AbstractODENeuron):
         raise TypeError(
             f"`{_OWNER}` needs a neuron that is given by differential equations, got one of type {type(cell).__name__}."
+        )
+    if getattr(cell, "stochastic", False):
+        raise ValueError(
+            f"`{_OWNER}` cannot run neurons with escape noise, whose spikes are no events of their equations."
         )
     t1 = as_milliseconds(t1, _OWNER, "t1")
     state = cell.init_state() if state is None else state

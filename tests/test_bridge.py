@@ -42,8 +42,12 @@ class Leaky(ns.nn.Dynamics):
 
     def update(self, current):
         V = self.V.value
-        top = self.V_th if self.spk_reset == "soft" else jax.lax.stop_gradient(V)
-        V = V - (top - self.V_reset) * self.spike(V)
+        spike = self.spike(V)
+        if self.spk_reset == "soft":
+            V = V - (self.V_th - self.V_reset) * spike
+        else:
+            top = jax.lax.stop_gradient(V)
+            V = (V - top) + top * (1 - spike) + self.V_reset * spike
         self.V.value = ns.nn.exp_euler_step(self.slope, V, current)
         return self.spike(self.V.value)
 

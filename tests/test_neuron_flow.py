@@ -106,6 +106,36 @@ def test_in_float32_rounding_stays_small(kind, p, dt, num_steps):
     assert abs(float(state.V) - V) <= bound + 1e-30  # far above where float32 ends
 
 
+@eqx.filter_jit
+def many_steps(values, dt, num_steps):
+    cell = ns.LIF(values["R"].shape, **{k: x for k, x in values.items() if k != "I"}, V_th=1e30)
+    return jax.lax.fori_loop(0, num_steps, lambda _, s: cell.step(s, values["I"], dt=dt)[0], cell.init_state()).V
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 30, 1000])
+def test_rounding_in_float32_stays_within_the_documented_bound(num_steps):
+    rng, size, dt = np.random.default_rng(num_steps), 100_000, np.float32(0.1)
+    log_uniform = lambda low, high: 10.0 ** rng.uniform(low, high, size)  # noqa: E731
+    signed = lambda: log_uniform(-3, 3) * rng.choice([-1, 1], size)  # noqa: E731
+    part = log_uniform(-4, 3)  # dt / tau
+    R, rest, start, current, kind = log_uniform(-2, 2), signed(), signed(), signed(), rng.integers(0, 4, size)
+    rest[kind == 0] = 0.0
+    balanced = -rest / R * (1 + log_uniform(-8, 0) * rng.choice([-1, 1], size))
+    current = np.where(kind == 1, balanced, current)  # up to a small rest that R * I leaves of V_rest
+    start = np.where(kind == 2, rest + R * current, start)
+    values = {"R": R, "tau": dt / part, "V_rest": rest, "V_initializer": start, "I": current}
+    values = {name: x.astype(np.float32) for name, x in values.items()}
+    found = np.asarray(many_steps(values, dt, num_steps), float)
+    R, tau, rest, start, current = (x.astype(float) for x in values.values())
+    end = rest + R * current
+    expected = end + (start - end) * np.exp(-num_steps * float(dt) / tau)
+    error = np.abs(found - expected) / (np.finfo(np.float32).eps * np.maximum(1, tau / dt))
+    largest = np.abs([start, expected, end, rest, R * current]).max(axis=0)
+    assert (error <= np.where(part <= 1 / 3, 1, 4) * largest).all()
+    # The largest of `abs(V)` and `abs(V_rest + R * I)` is not enough, where they cancel.
+    assert (error > 10 * np.abs([start, expected, end]).max(axis=0)).any()
+
+
 # The order of the integrators
 
 

@@ -254,7 +254,7 @@ def test_initialisers(kind):
     parameters = [key for key in values if not key.endswith("_initializer")]
     drawn = {key: ns.init.Constant(values[key] * (cell.field_unit(key) or u.UNITLESS)) for key in parameters}
     assert all(getattr(kind(3, **drawn), key).shape == (3,) for key in parameters)
-    names = [key for key in vars(cell.init_state()) if key not in ("refractory", "since_spike")]
+    names = [key for key in vars(cell.init_state()) if key not in ("refractory", "since_spike", "spike")]
     random = {f"{key}_initializer": ns.init.Uniform(0.1, 0.9) for key in names}
     cell = kind(3, **random)
     first, again, other = (cell.init_state((2,), jax.random.key(seed)) for seed in (0, 0, 1))
@@ -285,6 +285,38 @@ def test_drives():
     for wrong in (jnp.ones(4), ns.Drive(jump=jnp.ones((2, 3))), ns.Drive(g=jnp.ones(4), E=0.0)):
         with pytest.raises(ValueError, match="`LIF.step` got a .* of shape .* for a state of shape"):
             ns.LIF(3).step(ns.LIF(3).init_state(), wrong, dt=DT)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_a_hard_reset_is_exact(dtype):
+    with x64():
+        draw = lambda seed: jnp.asarray(  # noqa: E731
+            np.random.default_rng(seed).normal(size=(2, 5000)) * 10.0 ** np.linspace(-6, 6, 5000), dtype
+        )
+        V, V_reset, spike = draw(0), draw(1)[:, ::-1], draw(2) > 0
+        cell = ns.LIF((2, 5000), spk_reset="hard")
+        reset = jax.jit(lambda *values: cell.reset_voltage(values[0], values[1], 0.0, values[2]))
+        expected = jnp.where(spike, V_reset, V)
+        for f in (reset, jax.vmap(reset)):
+            found = f(V, spike.astype(dtype), V_reset)
+            assert found.dtype == dtype and bool((found == expected).all())
+
+
+@pytest.mark.parametrize("spike", [0.0, 1.0])
+def test_the_derivatives_of_a_hard_reset_are_the_documented_ones(spike):
+    with x64():
+        cell = ns.LIF(1, spk_reset="hard")
+        reset = lambda V, spike, V_reset: cell.reset_voltage(V, spike, 0.0, V_reset)  # noqa: E731
+        V, V_reset = jnp.asarray([1.3, -0.7, 20.0]), jnp.asarray([-0.3, 0.2, -65.0])
+        first = [np.ones(3), V_reset - V, np.full(3, spike)]
+        # `top` is held fixed: the spike's derivative changes with `V_reset` alone.
+        second = [[0, 0, 0], [0, 0, 1], [0, 1, 0]]
+        for once in (jax.jacfwd, jax.jacrev):
+            slopes = jax.vmap(once(reset, (0, 1, 2)), (0, None, 0))(V, spike, V_reset)
+            np.testing.assert_array_equal(slopes, first)
+            for twice in (jax.jacfwd, jax.jacrev):
+                found = jax.vmap(twice(once(reset, (0, 1, 2)), (0, 1, 2)), (0, None, 0))(V, spike, V_reset)
+                np.testing.assert_array_equal(np.array(found)[..., 0], second)
 
 
 def test_missing_arguments():

@@ -109,8 +109,11 @@ class AbstractNeuron(AbstractCell[State]):
         """`V` after the reset: less `V_th - V_reset` if it is soft, `V_reset` if it is hard."""
         if self.spk_reset is None:
             return V
-        top = V_th if self.spk_reset == "soft" else jax.lax.stop_gradient(V)
-        return V - (top - V_reset) * spike
+        if self.spk_reset == "soft":
+            return V - (V_th - V_reset) * spike
+        top = jax.lax.stop_gradient(V)
+        # The same with this `top`, but without rounding: of the three terms, one at most is not zero.
+        return (V - top) + top * (1 - spike) + V_reset * spike
 
 
 class AbstractODENeuron(AbstractNeuron[State]):
@@ -138,15 +141,21 @@ class AbstractODENeuron(AbstractNeuron[State]):
         def bounded(y: State) -> State:
             return y if top is None else _with_V(y, jnp.minimum(getattr(y, "V"), top))
 
+        # An integrator that does not look ahead may move `V` and put it back, which leaves a constant slope constant.
+        afterwards = self.integrator is exp_euler
+
         def slope(y: State) -> State:
             # Where the integrator looks ahead, what follows `V` must not see it without bound either.
             slopes = self.derivative(bounded(y), drive)
-            if held is None:
+            if held is None or afterwards:
                 return slopes
             V = getattr(slopes, "V")
             return _with_V(slopes, jnp.where(held, jnp.zeros_like(V), V))
 
-        return bounded(self.integrator(slope, state, dt))
+        new = bounded(self.integrator(slope, state, dt))
+        if held is None or not afterwards:
+            return new
+        return _with_V(new, jnp.where(held, getattr(state, "V"), getattr(new, "V")))
 
     def _flow_with_upstroke(self, state: State, drive: Drive, dt: Any, held: Array | None, top: Array) -> State:
         """Strang's splitting, with a step for `V` that goes through its upstroke."""

@@ -16,15 +16,26 @@ from .._drive import Drive
 
 # How many iterations at most look for the time of a crossing within a step; most need less than ten.
 _ITERATIONS: Final = 60
+# How far before a crossing its derivative is taken: so many times the resolution of its time.
+_MARGIN: Final = 256
 
 
-def step_to_grid(cell: Any, state: Any, drive: Drive, dt: Any) -> tuple[Any, Array]:
+def step_to_grid(
+    cell: Any,
+    state: Any,
+    drive: Drive,
+    dt: Any,
+    spiked: Array | None = None,
+    spikes: Callable[[Any], Array] | None = None,
+) -> tuple[Any, Array]:
     """Resets the neurons that spiked at the end of the step before, moves on by `dt`, and asks which spike now.
 
-    A neuron without reset spikes where it crosses the threshold from below.
+    A neuron without reset spikes where it crosses the threshold from below. Where it is not the threshold that
+    decides, `spikes` tells the spikes of a state, and `spiked` those of the step before.
     """
     dtype = state.V.dtype
-    old = cell.spk_fun(cell.distance(state))
+    spikes_of: Callable[[Any], Array] = spikes or (lambda state: cell.spk_fun(cell.distance(state)))
+    old = spikes_of(state) if spiked is None else spiked
     left, held = None, None
     if state.refractory is not None:
         # Counted in whole steps, so that rounding errors do not add up; -1 for a neuron that is free to spike.
@@ -43,7 +54,7 @@ def step_to_grid(cell: Any, state: Any, drive: Drive, dt: Any) -> tuple[Any, Arr
         jump = drive.jump if held is None else jnp.where(held, 0, drive.jump)
         new = new.with_(V=new.V + jump)
     new = _like(new, state)
-    spike = cell.spk_fun(cell.distance(new))
+    spike = spikes_of(new)
     if not cell.has_reset:
         spike = spike * (1 - cell.spk_fun(cell.distance(state)))
     if left is not None:
@@ -136,12 +147,17 @@ def _crossing(
     fixed = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, given)
     low, high = (jnp.where(crossed, jax.lax.stop_gradient(d), d0) for d, d0 in ((below, 0), (above, 0)))
     found = jax.lax.stop_gradient(_root(lambda part: cell.distance(at(fixed, part)), low, high))
-    # One Newton step more, which carries the derivative of the time of the crossing.
-    state, rate = jax.jvp(functools.partial(at, given), (found,), (jnp.ones_like(found),))
+    # The derivative of its time is that of a Newton step from just before it, where `V` still has a slope also if its
+    # upstroke is too steep for the time to be resolved. The step takes `V` to the threshold.
+    near = found * (1 - min(_MARGIN * float(jnp.finfo(found.dtype).eps), 0.1))
+    state, rate = jax.jvp(functools.partial(at, given), (near,), (jnp.ones_like(near),))
     d, slope = jax.jvp(cell.distance, (state,), (rate,))
-    slope = jnp.where(crossed & (slope != 0), jax.lax.stop_gradient(slope), 1)
-    part = jnp.clip(found - jnp.where(crossed, d, 0) / slope, 0, 1)
-    return part, jax.tree.map(lambda x, r: x + jax.lax.stop_gradient(r) * (part - found), state, rate)
+    rate, slope = jax.lax.stop_gradient((rate, jnp.where(crossed & (slope != 0), slope, 1)))
+    d = jnp.where(crossed, d, 0)
+    left = jax.lax.stop_gradient(d)
+    moved = (left - d) / slope
+    peak = jax.tree.map(lambda x, r: x + r * moved, state, rate)
+    return found + moved, peak.with_(V=peak.V - left * (rate.V / slope))
 
 
 def _root(f: Callable[[Array], Array], low: Array, high: Array) -> Array:

@@ -34,7 +34,7 @@ def exponential_step(
     V = exp_euler_step(affine, V, dt=dt / 2)
     part = dt / tau * jnp.exp(jnp.minimum((V - V_T) / delta_T, _LARGEST_EXPONENT))  # of the time that is left to it
     ends = part < 1
-    V = jnp.where(ends, V - delta_T * jnp.log1p(-jnp.where(ends, part, 0)), top)
+    V = jnp.where(ends, V - delta_T * jnp.log(1 - jnp.where(ends, part, 0)), top)
     after = exp_euler_step(affine, jnp.minimum(V, top), dt=dt / 2)
     return jnp.where(ends, jnp.minimum(after, top), top)
 

@@ -73,6 +73,9 @@ class GapCoupled(AbstractCell[Any]):
                 f"{argument('GapCoupled', 'cell')} must have spike_time='grid' and a `V` in mV: neurons that move each "
                 "to a spike time of its own cannot be coupled on the way."
             )
+        if getattr(cell, "stochastic", False):
+            text = "must spike at a threshold: neurons with escape noise cannot be coupled."
+            raise ValueError(f"{argument('GapCoupled', 'cell')} {text}")
         self.cell = cell
         units = {name: family_unit(name, cell.I_unit) for name in ("conductance", "capacitance")}
         count = int(np.prod(cell.size))

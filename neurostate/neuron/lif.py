@@ -37,6 +37,10 @@ class LIF(AbstractODENeuron[LIFState]):
     that whole step. A spike is exactly 0 or 1: `spk_fun` is applied to `(V - V_th) / (V_th - V_reset)` and
     replaces only its derivative.
 
+    In float32, `V` below threshold differs from the closed form by at most `eps * max(1, tau / dt)` times the largest
+    of `abs(V)` at the start and the end, `abs(V_rest)`, `abs(R * I)` and `abs(V_rest + R * I)`; in steps longer than
+    `tau / 3` by up to four times that.
+
     Voltages are in mV, times in ms, currents in `I_unit` and resistances in mV/`I_unit`; a plain number
     is taken to be in these. The unit in which `R` is given decides `I_unit`, unless that is given.
 
@@ -48,16 +52,19 @@ class LIF(AbstractODENeuron[LIFState]):
     - `V_th`, `V_reset`, `V_rest`: Threshold, reset and resting potential. Voltages, `V_th` above `V_reset`.
     - `V_initializer`: `V` at the start: a voltage, or an initialiser called with a shape and a key.
     - `spk_fun`: The spike function, e.g. [`neurostate.surrogate.ReluGrad`][].
-    - `spk_reset`: `"soft"` subtracts `V_th - V_reset` from `V`; `"hard"` sets it to `V_reset`, with the gradient of
-        `V - (top - V_reset) * spike` for a `top` that is `V` but held fixed; `None` leaves it.
-    - `tau_ref`: The refractory period, a time, or `None`. After a spike `V` stays where the reset put it, whatever
-        the drive, and no spike follows for so long; on the grid for the least number of steps that is not shorter.
+    - `spk_reset`: `"soft"` subtracts `V_th - V_reset` from `V`; `"hard"` sets it to `V_reset` exactly, with the
+        gradient of `(V - top) + top * (1 - spike) + V_reset * spike` for a `top` that is `V` but held fixed: 1 for `V`,
+        and `V_reset - V` for the spike; both are 0 with `spike_time="interpolated"`. `None` leaves `V`.
+    - `tau_ref`: The refractory period, a time, or `None`. No spike follows for so long, on the grid for the least
+        number of steps that is not shorter. Until the step in which the next one may come, `V` stays where the reset
+        put it, whatever the drive.
     - `detach_reset`: Whether the gradient ignores that the reset depends on the spike.
     - `integrator`: The name of an integrator in [`neurostate.integrate`][], or a function like these. The default is
         exact here.
     - `spike_time`: With `"grid"`, a spike is counted and the reset acts at the end of the step. Against continuous
-        time the first spike is late by less than `dt`, and each further one by up to about one `dt` more (beyond that
-        only where a neuron with adaptation is driven just above its threshold). With `"interpolated"` the reset
+        time the first spike is late by less than `dt`, and each further one by up to about one `dt` more; neurons with
+        adaptation by up to two where they spike slowly, and by three after their first spike. With a refractory period,
+        which begins and ends on the grid, spikes may be early instead. With `"interpolated"` the reset
         acts where the threshold is crossed, and the rest of the step starts from there: a spike in the step that
         ends at `t` was at `t - state.since_spike`, which can be differentiated. A step has one spike at most; a
         second one counts at the start of the next step.

@@ -6,12 +6,13 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from .._custom_types import Array, QuantityLike
 from .._drive import Drive
 from .._parameters import parameter
-from .._units import Unit, format_with_units, mV, split_quantity, to_plain
+from .._units import Unit, format_with_units, is_quantity, mV, split_quantity, to_plain
 
 
 class AbstractOutput(eqx.Module):
@@ -36,6 +37,11 @@ class AbstractOutput(eqx.Module):
     def drive(self, g: QuantityLike, V: QuantityLike) -> Drive:
         """The same as the input of a neuron's step. Takes the arguments of a call."""
 
+    def potential(self, V: QuantityLike) -> Any:
+        """`V` as the formulas take it: plain, in mV; with its unit while `check_units` looks at them."""
+        checked = any(map(is_quantity, jax.tree.leaves(self, is_leaf=is_quantity)))
+        return V if checked else to_plain(V, mV, "V", type(self).__name__)
+
     def __repr__(self) -> str:
         return format_with_units(self)
 
@@ -46,12 +52,7 @@ def constant(value: QuantityLike, unit: Unit | None, name: str, owner: str, *, p
     return parameter(value, unit, name, size=shape, owner=owner, positive=positive)
 
 
-def as_millivolts(V: QuantityLike, owner: str) -> Any:
-    """A potential as a plain value in mV."""
-    return to_plain(V, mV, "V", owner)
-
-
 def times_millivolts(g: QuantityLike, voltage: Any) -> Any:
     """A conductance times a plain voltage in mV: plain if the conductance is, else a `Quantity`."""
     mantissa, unit = split_quantity(g)
-    return mantissa * voltage if unit is None else mantissa * voltage * (unit * mV)
+    return g * voltage if unit is None or is_quantity(voltage) else mantissa * voltage * (unit * mV)

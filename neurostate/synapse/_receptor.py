@@ -74,16 +74,21 @@ def opened_by(x: Any, end: Any, rate: Any, g: Any, alpha: Any, beta: Any, t: Any
     """What `g` is after `t` if dg/dt = alpha * x * (1 - g) - beta * g, while `x` goes to `end` at a constant rate.
 
     What was open is multiplied exactly; what opens is an integral without a closed form, by 8-point Gauss quadrature,
-    whose error is below rounding as long as `t` times the fastest of the rates is not much larger than 1.
+    whose error is below rounding as long as `t` times the fastest of the rates is not much larger than 1. Where
+    receptors open faster than that, it is what closes that is integrated, so that `g` goes to 1 and not beyond it.
     """
+
+    def mean(s: Any) -> Any:
+        return end + (x - end) * jnp.exp(-rate * s) * phi(-rate * (t - s))
 
     def left(s: Any) -> Any:
         """Which part of what is open at `s` still is so at `t`, or has opened again."""
-        rest = t - s
-        mean = end + (x - end) * jnp.exp(-rate * s) * phi(-rate * rest)
-        return jnp.exp(-rest * (beta + alpha * mean))
+        return jnp.exp(-(t - s) * (beta + alpha * mean(s)))
 
     # The nodes are an axis in front: one fused loop, and a program that is as small as for one node.
     node, weight = (jnp.asarray(v, x.dtype).reshape(-1, *(1 for _ in x.shape)) for v in (_NODES, _WEIGHTS))
     ready = end + (x - end) * jnp.exp(-rate * (node * t))
-    return g * left(0 * t) + alpha * t * jnp.sum(weight * ready * left(node * t), axis=0)
+    from_start, from_node = left(0 * t), weight * left(node * t)
+    few = g * from_start + alpha * t * jnp.sum(ready * from_node, axis=0)
+    many = 1 - (1 - g) * from_start - beta * t * jnp.sum(from_node, axis=0)
+    return jnp.where(alpha * t * mean(0 * t) < 1, few, many)

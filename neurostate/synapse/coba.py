@@ -9,7 +9,7 @@ import equinox as eqx
 from .._custom_types import Array, Float, QuantityLike
 from .._drive import Drive
 from .._units import measures, mV
-from ._output import AbstractOutput, as_millivolts, constant, times_millivolts
+from ._output import AbstractOutput, constant, times_millivolts
 
 
 class COBA(AbstractOutput):
@@ -41,7 +41,7 @@ class COBA(AbstractOutput):
         self.E = constant(E, mV, "E", "COBA")
 
     def __call__(self, g: QuantityLike, V: QuantityLike) -> Any:
-        return times_millivolts(g, self.E - as_millivolts(V, "COBA"))
+        return times_millivolts(g, self.E - self.potential(V))
 
     def drive(self, g: QuantityLike, V: QuantityLike = None) -> Drive:
         del V

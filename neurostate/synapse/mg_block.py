@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from .._custom_types import Array, Float, QuantityLike
 from .._drive import Drive
 from .._units import measures, mV, per_mV
-from ._output import AbstractOutput, as_millivolts, constant, times_millivolts
+from ._output import AbstractOutput, constant, times_millivolts
 
 
 class MgBlock(AbstractOutput):
@@ -67,11 +67,11 @@ class MgBlock(AbstractOutput):
 
     def block(self, V: QuantityLike) -> Array:
         """The fraction of the receptors that are not blocked at the potential `V`."""
-        V = as_millivolts(V, "MgBlock")
+        V = self.potential(V)
         return 1 / (1 + self.cc_Mg / self.beta * jnp.exp(-self.alpha * (V - self.V_offset)))
 
     def __call__(self, g: QuantityLike, V: QuantityLike) -> Any:
-        return times_millivolts(g, (self.E - as_millivolts(V, "MgBlock")) * self.block(V))
+        return times_millivolts(g, (self.E - self.potential(V)) * self.block(V))
 
     def drive(self, g: QuantityLike, V: QuantityLike) -> Drive:
         return Drive(g=g * self.block(V), E=self.E)

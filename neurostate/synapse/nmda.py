@@ -36,7 +36,8 @@ class NMDA(AbstractSynapse[NMDAState]):
     turns into a conductance. The block by magnesium is [`neurostate.MgBlock`][], with `cc_Mg=1.0` in that paper.
 
     `x`, and how much of `g` remains, are integrated exactly. What opens is an integral without a closed form; its error
-    is below rounding for `dt` up to 1 ms with the default rates and a few spikes at a time.
+    is below rounding for `dt` up to 1 ms with the default rates and a few spikes at a time; and `g` does not exceed 1
+    however many arrive.
 
     **Arguments:**
 

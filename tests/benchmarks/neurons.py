@@ -51,31 +51,45 @@ def alif(p: Any, y: Any, I: Any) -> tuple[Any, Any]:  # noqa: E741
     return (V, a), (V - p.V_th - p.beta * a) / (p.V_th - p.V_reset) >= 0
 
 
+def exponential(p: Any, V: Any, w: Any, I: Any, dt: float, top: Any) -> Any:  # noqa: E741
+    leak = lambda V: (-(V - p.V_rest) - p.R * w + p.R * I) / p.tau  # noqa: E731
+    V = V + dt / 2 * phi(-dt / 2 / p.tau) * leak(V)
+    part = dt / p.tau * jnp.exp(jnp.minimum((V - p.V_T) / p.delta_T, 40.0))
+    V = jnp.where(part < 1, V - p.delta_T * jnp.log(1 - jnp.where(part < 1, part, 0)), top)
+    V = jnp.minimum(V, top)
+    after = V + dt / 2 * phi(-dt / 2 / p.tau) * leak(V)
+    return jnp.where(part < 1, jnp.minimum(after, top), top)
+
+
 def adex(p: Any, y: Any, I: Any) -> tuple[Any, Any]:  # noqa: E741
     V, w = y
-    spike = ((V - p.V_th) / (p.V_th - p.V_reset) >= 0).astype(V.dtype)
-    V, w = V - (V - p.V_reset) * spike, w + p.b * spike
-    top = (p.V_th - p.V_T) / p.delta_T
-    x = (V - p.V_T) / p.delta_T
-    e = jnp.exp(jnp.minimum(x, top))
-    slope = (-(V - p.V_rest) + p.delta_T * e - p.R * w + p.R * I) / p.tau
-    J = (-1 + e * (x < top)) / p.tau
-    z = jnp.minimum(DT * J, 40.0)
-    new = V + DT * jnp.where(z == 0, 1.0, phi(jnp.where(z == 0, 1.0, z))) * slope
-    w = w + DT * phi(-DT / p.tau_w) * ((p.a * (V - p.V_rest) - w) / p.tau_w)
-    V = jnp.minimum(new, p.V_th + (p.V_th - p.V_reset))
+    spike = (V - p.V_th) / (p.V_th - p.V_reset) >= 0
+    V, w = jnp.where(spike, p.V_reset, V), jnp.where(spike, w + p.b, w)
+    top = p.V_th + 0.1 * (p.V_th - p.V_reset)
+    V = exponential(p, V, w, I, DT / 2, top)
+    w = w + DT * phi(-DT / p.tau_w) * ((p.a * (jnp.minimum(V, p.V_th) - p.V_rest) - w) / p.tau_w)
+    V = exponential(p, V, w, I, DT / 2, top)
     return (V, w), (V - p.V_th) / (p.V_th - p.V_reset) >= 0
+
+
+def quadratic(p: Any, V: Any, u: Any, I: Any, dt: float, top: Any) -> Any:  # noqa: E741
+    slope, J = p.p1 * V * V + p.p2 * V + p.p3 - u + I, 2 * p.p1 * V + p.p2
+    q = (J * J - 4 * slope * p.p1) * dt * dt / 4
+    above, below = 10395 + q * (1260 + q * 21), 10395 + q * (4725 + q * (210 + q))
+    below = below - J * dt / 2 * above
+    ends = (below > 0) & (q > -9.0)
+    after = V + slope * dt * above / jnp.where(ends, below, 1)
+    return jnp.where(ends, jnp.minimum(after, top), top)
 
 
 def izhikevich(p: Any, y: Any, I: Any) -> tuple[Any, Any]:  # noqa: E741
     V, u = y
-    spike = ((V - p.V_th) / (p.V_th - p.c) >= 0).astype(V.dtype)
-    V, u = V - (V - p.c) * spike, u + p.d * spike
-    z = jnp.minimum(DT * (2 * p.p1 * V + p.p2), 40.0)
-    slope = p.p1 * V * V + p.p2 * V + p.p3 - u + I
-    new = V + DT * jnp.where(z == 0, 1.0, phi(jnp.where(z == 0, 1.0, z))) * slope
-    u = u + DT * phi(-DT * p.a) * (p.a * (p.b * V - u))
-    V = jnp.minimum(new, p.V_th + (p.V_th - p.c))
+    spike = (V - p.V_th) / (p.V_th - p.c) >= 0
+    V, u = jnp.where(spike, p.c, V), jnp.where(spike, u + p.d, u)
+    top = p.V_th + 0.1 * (p.V_th - p.c)
+    V = quadratic(p, V, u, I, DT / 2, top)
+    u = u + DT * phi(-DT * p.a) * (p.a * (p.b * jnp.minimum(V, p.V_th) - u))
+    V = quadratic(p, V, u, I, DT / 2, top)
     return (V, u), (V - p.V_th) / (p.V_th - p.c) >= 0
 
 
@@ -92,31 +106,33 @@ def hh_rates(V: Any) -> Any:
 
 
 def hh(p: Any, y: Any, I: Any) -> tuple[Any, Any]:  # noqa: E741
-    def advance(V: Any, gates: Any, others: Any, dt: float) -> tuple[Any, Any]:
-        at, (m, h, n) = others
+    def move_V(V: Any, gates: Any, dt: float) -> Any:
+        m, h, n = gates
         g = p.gNa * m**3 * h, p.gK * n**4
-        total = g[0] + g[1] + p.gL
         slope = (g[0] * (p.ENa - V) + g[1] * (p.EK - V) + p.gL * (p.EL - V) + I) / p.C
-        moved = V + dt * exprel(-dt * total / p.C) * slope
-        new = []
-        for x, (a, b) in zip(gates, hh_rates(at), strict=True):
-            new.append(x + dt * exprel(-dt * (a + b)) * (a * (1 - x) - b * x))
-        return moved, tuple(new)
+        return V + dt * exprel(-dt * (g[0] + g[1] + p.gL) / p.C) * slope
 
-    V, gates = y
-    middle = advance(V, gates, (V, gates), DT / 2)
-    new, gates = advance(V, gates, middle, DT)
-    return (new, gates), (new >= p.V_th) & (V < p.V_th)
+    def strang(V: Any, gates: Any, dt: float) -> tuple[Any, Any]:
+        V, new = move_V(V, gates, dt / 2), []
+        for x, (a, b) in zip(gates, hh_rates(V), strict=True):
+            for _ in range(2):
+                x = x + dt / 2 * exprel(-dt / 2 * (a + b)) * (a * (1 - x) - b * x)
+            new.append(x)
+        return move_V(V, new, dt / 2), tuple(new)
+
+    V, x = strang(y[0], y[1], DT / 2)
+    fine, coarse = strang(V, x, DT / 2), strang(y[0], y[1], DT)
+    new, gates = jax.tree.map(lambda a, b: (4 * a - b) / 3, fine, coarse)
+    return (new, gates), (new >= p.V_th) & (y[0] < p.V_th)
 
 
-# The integrators whose formulas are written above; some of these neurons have another default.
 Model = tuple[Callable[[int], Any], Step, Callable[[Any], Any], float]
 MODELS: dict[str, Model] = {
     "LIF": (ns.LIF, lif, lambda s: s.V, 1.5),
     "ALIF": (ns.ALIF, alif, lambda s: (s.V, s.a), 1.5),
-    "AdExIF": (lambda n: ns.AdExIF(n, integrator="exp_euler"), adex, lambda s: (s.V, s.w), 12.0),
-    "Izhikevich": (lambda n: ns.Izhikevich(n, integrator="exp_euler"), izhikevich, lambda s: (s.V, s.u), 10.0),
-    "HH": (lambda n: ns.HH(n, integrator="exp_midpoint"), hh, lambda s: (s.V, (s.m, s.h, s.n)), 10.0),
+    "AdExIF": (ns.AdExIF, adex, lambda s: (s.V, s.w), 12.0),
+    "Izhikevich": (ns.Izhikevich, izhikevich, lambda s: (s.V, s.u), 10.0),
+    "HH": (ns.HH, hh, lambda s: (s.V, (s.m, s.h, s.n)), 10.0),
 }
 
 
@@ -183,33 +199,43 @@ BRIAN2 = {
 }
 
 
-def with_brian2(name: str, size: int, steps: int) -> Callable[[], tuple[float, float]]:
-    """A function that runs the built program and gives the seconds of its loop and the number of spikes."""
+def with_brian2(
+    name: str, size: int, steps: int, *, dt: float = DT, method: str = "exponential_euler", record: bool = False
+) -> Callable[[], tuple[float, Any, Any]]:
+    """A function that runs the built program and gives the seconds of its loop, the number of spikes of each neuron
+    and, with `record`, the time of its last one."""
     import brian2 as b2  # pyright: ignore[reportMissingImports]
 
     folder = tempfile.mkdtemp()
     b2.prefs.core.default_float_dtype = np.float32
     b2.device.reinit()
     b2.set_device("cpp_standalone", build_on_run=False)
-    b2.defaultclock.dt = DT * b2.ms
+    b2.defaultclock.dt = dt * b2.ms
     rule: dict[str, Any] = {"threshold": "V > 20", "refractory": "V > 20"}
     if name == "AdExIF":
         rule = {"threshold": "V >= -55", "reset": "V = -68; w += 1"}
-    group = b2.NeuronGroup(size, BRIAN2[name], method="exponential_euler", **rule)
+    group = b2.NeuronGroup(size, BRIAN2[name], method=method, **rule)
     group.V, group.I = -65, np.asarray(drive(size, MODELS[name][3]))
     if name == "HH":
         state = ns.HH(1).init_state()
         group.m, group.h, group.n = (float(getattr(state, gate)[0]) for gate in "mhn")
-    spikes = b2.SpikeMonitor(group, record=False)
-    b2.Network(group, spikes).run(steps * DT * b2.ms)
+    spikes = b2.SpikeMonitor(group, record=record)
+    b2.Network(group, spikes).run(steps * dt * b2.ms)
     b2.device.build(directory=folder, compile=True, run=False)
 
-    def run() -> tuple[float, float]:
+    def result(name: str, dtype: Any) -> Any:
+        return np.fromfile(glob.glob(os.path.join(folder, "results", f"*spikemonitor*{name}_*"))[0], dtype)
+
+    def run() -> tuple[float, Any, Any]:
         subprocess.run([os.path.join(folder, "main")], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         with open(glob.glob(os.path.join(folder, "results", "last_run_info*"))[0]) as file:
             seconds = float(file.read().split()[0])
-        counts = np.fromfile(glob.glob(os.path.join(folder, "results", "*spikemonitor*count*"))[0], np.int32)
-        return seconds, float(counts.sum())
+        last = np.zeros(size)
+        if record:
+            last[result("_i", np.int32)] = (
+                result("_t", np.float64) * 1e3 + dt
+            )  # the end of the step; the last one stays
+        return seconds, result("count", np.int32), last
 
     return run
 
@@ -222,8 +248,9 @@ def against_brian2(name: str, size: int, steps: int, rounds: int) -> dict[str, f
         start = time.perf_counter()
         jax.block_until_ready(ours())
         mine = time.perf_counter() - start
-        theirs, spikes = brian()
+        theirs, counts, _ = brian()
         ratios.append(mine / theirs)
+        spikes = float(counts.sum())
     return {"ratio": statistics.median(ratios), "spikes": count, "spikes_brian2": spikes}
 
 
