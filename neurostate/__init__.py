@@ -2,10 +2,12 @@
 
 import sys as _sys
 
+from . import connect as connect
 from . import conventions as conventions
 from . import encode as encode
 from . import init as init
 from . import integrate as integrate
+from . import plasticity as plasticity
 from . import readout as readout
 from . import source as source
 from . import surrogate as surrogate
@@ -42,6 +44,14 @@ from ._errors import (
 from ._units import quantity as quantity
 from .adaptive import AdaptiveSolution as AdaptiveSolution
 from .adaptive import solve_adaptive as solve_adaptive
+from .network import Network as Network
+from .network import NetworkState as NetworkState
+from .network import Projection as Projection
+from .network import ProjectionState as ProjectionState
+from .network import Recurrent as Recurrent
+from .network import RecurrentState as RecurrentState
+from .network import Sequential as Sequential
+from .network import SequentialState as SequentialState
 from .neuron import ALIF as ALIF
 from .neuron import HH as HH
 from .neuron import IF as IF
@@ -90,6 +100,16 @@ from .neuron import TwoCompartment as TwoCompartment
 from .neuron import TwoCompartmentState as TwoCompartmentState
 from .neuron import WangBuzsakiHH as WangBuzsakiHH
 from .neuron import WangBuzsakiHHState as WangBuzsakiHHState
+from .plasticity import STDP as STDP
+from .plasticity import AbstractPlasticity as AbstractPlasticity
+from .plasticity import HomeostaticScaling as HomeostaticScaling
+from .plasticity import HomeostaticScalingState as HomeostaticScalingState
+from .plasticity import InhibitorySTDP as InhibitorySTDP
+from .plasticity import RewardSTDP as RewardSTDP
+from .plasticity import RewardSTDPState as RewardSTDPState
+from .plasticity import STDPState as STDPState
+from .plasticity import TripletSTDP as TripletSTDP
+from .plasticity import TripletSTDPState as TripletSTDPState
 from .readout import LeakyRateReadout as LeakyRateReadout
 from .readout import LeakyRateReadoutState as LeakyRateReadoutState
 from .readout import LeakySpikeReadout as LeakySpikeReadout

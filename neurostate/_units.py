@@ -348,7 +348,7 @@ def format_with_units(obj: eqx.Module) -> str:
             value = getattr(obj, field.name)
             text = _format_value(value)
             unit = family_unit(field.metadata.get("dimension"), I_unit)
-            has_unit = unit is not None and eqx.is_array_like(value)
+            has_unit = unit is not None and not unit.dim.is_dimensionless and eqx.is_array_like(value)
             parts.append(f"{field.name}={text} * {unit}" if has_unit else f"{field.name}={text}")
     name = type(obj).__name__
     line = f"{name}({', '.join(parts)})"

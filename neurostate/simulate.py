@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from ._parameters import as_milliseconds
 from ._progress import BoundBar, ProgressBar, as_progress_bar
 from ._segments import scan_in_segments
 from ._units import is_traced, measures
+from .network.network import Network
 
 
 Record: TypeAlias = Callable[[PyTree, PyTree], PyTree] | str | Sequence[str]
@@ -30,7 +31,7 @@ class Model(Protocol):
     """What `simulate` can run: a neuron, a network, or a class of your own."""
 
     @property
-    def in_size(self) -> Shape: ...
+    def in_size(self) -> Shape | Mapping[str, Shape]: ...
 
     def init_state(self, batch_shape: Size = (), key: Key | None = None) -> Any: ...
 
@@ -55,13 +56,16 @@ class Solution(eqx.Module):
 
 def simulate(
     model: Model,
-    inputs: PyTree,
+    inputs: PyTree | int,
     *,
     dt: QuantityLike,
     state: PyTree = None,
     key: Key | None = None,
     record: Record | None = None,
     every: int = 1,
+    reduce: Literal["last", "mean", "sum"] = "last",
+    outputs: bool = True,
+    start: int = 0,
     unroll: int | bool = 1,
     checkpoint: bool | int | None = None,
     progress: ProgressBar | bool | int | str | None = None,
@@ -75,7 +79,8 @@ def simulate(
 
     - `model`: A neuron or network.
     - `inputs`: The drive of each step, of shape `(time, *batch, *model.in_size)`: an array, a `Quantity`, or a
-        pytree of these.
+        pytree of these; for a network, a dictionary by the names of populations. Or an int, a number of steps without
+        any input.
     - `dt`: The time step: a number in ms or a `Quantity`.
     - `state`: The state at the start. By default `model.init_state(batch_shape)`, with the batch axes of
         `inputs`.
@@ -85,8 +90,14 @@ def simulate(
     - `key`: A random key. Step `i` gets `jax.random.fold_in(key, i)`. Without it, steps get no key.
     - `record`: What to keep besides the outputs: a function of the state and the output after a step, or
         the name or names of fields of the state, which gives a dictionary. A new function object means a
-        new compilation; names do not.
+        new compilation; names do not. For a network, names are selectors: `"E.V"`, `"E.V[:10]"`, `"E.spike[::2]"`,
+        `"E.rate"` (of the population, in Hz; of a part, `"E.rate[:10]"`), `"EE.synapse.g"`, `"EE.weight"`.
     - `every`: Keep only the steps `every`, `2 * every`, ..., counted from 1. The others still run.
+    - `reduce`: What is kept of the outputs and records of the `every` steps up to then: those of the `"last"` one,
+        their `"mean"` or their `"sum"`.
+    - `outputs`: Whether to keep the outputs at all.
+    - `start`: The number of steps before this call, of a run in several parts: it counts on for
+        `key` and `ts`, so that the parts, each from the state of the one before, are the whole run bit for bit.
     - `unroll`: As in `jax.lax.scan`.
     - `checkpoint`: Bounds the memory of the backward pass: only the state at the start of each segment of
         so many steps is stored, and a segment is run again when it is needed. `True` takes the square
@@ -109,31 +120,41 @@ def simulate(
         ((50, 100), (50, 100), 50.0)
     """
     dt = as_milliseconds(dt, "simulate")
-    inputs = jax.tree.map(jnp.asarray, inputs)
-    num_steps = _num_steps(inputs)
+    if isinstance(inputs, int | np.integer) and not isinstance(inputs, bool):
+        num_steps, inputs = _int_between(inputs, "inputs", 1, None), None
+    else:
+        inputs = jax.tree.map(jnp.asarray, inputs)
+        num_steps = _num_steps(inputs)
     every = _int_between(every, "every", 1, num_steps)
+    start = _int_between(start, "start", 0, None)
+    if reduce not in ("last", "mean", "sum"):
+        raise ValueError(f"`reduce` must be 'last', 'mean' or 'sum', got {reduce!r}.")
     if state is None:
         init_key = None if key is None else jax.random.fold_in(key, _INIT_INDEX)
-        state = model.init_state(_batch_shape(inputs, tuple(model.in_size)), key=init_key)
+        state = model.init_state(_batch_shape(inputs, model.in_size), key=init_key)
     bar = as_progress_bar(progress)
-    outputs, state, records = _run(
+    kept_outputs, state, records = _run(
         model,
         state,
         inputs,
         key,
         dt,
         None if bar is None else bar.bind(num_steps),
-        record=_as_record(record, state),
+        np.int32(start),  # an array, so that another one is not another program
+        num_steps=num_steps,
+        record=_as_record(record, model, state, dt),
         every=every,
+        reduce=reduce,
+        keep=bool(outputs),
         unroll=unroll,
         segment=_segment(checkpoint, num_steps),
     )
-    if bar is not None and not any(map(is_traced, jax.tree.leaves((outputs, state)))):
+    if bar is not None and not any(map(is_traced, jax.tree.leaves((kept_outputs, state)))):
         jax.block_until_ready(state)
         jax.effects_barrier()
-    kept = np.arange(every, num_steps + 1, every)
+    kept = start + np.arange(every, num_steps + 1, every)
     ts = jnp.asarray(kept * dt if isinstance(dt, float) else jnp.asarray(kept) * dt, dtype=jnp.result_type(float))
-    return Solution(outputs=outputs, state=state, ts=ts, records=records)
+    return Solution(outputs=kept_outputs, state=state, ts=ts, records=records)
 
 
 @eqx.filter_jit
@@ -144,17 +165,19 @@ def _run(
     key: Key | None,
     dt: float | Array,
     bar: BoundBar | None,
+    start: np.int32,
     *,
+    num_steps: int,
     record: Callable[[PyTree, PyTree], PyTree] | None,
     every: int,
+    reduce: str,
+    keep: bool,
     unroll: int | bool,
     segment: int | None,
 ) -> tuple[PyTree, PyTree, PyTree]:
-    num_steps = _num_steps(inputs)
-
     def step(state: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
         i, current = x
-        keyed = {} if key is None else {"key": jax.random.fold_in(key, i)}
+        keyed = {} if key is None else {"key": jax.random.fold_in(key, i + start)}
         state, output = model.step(state, current, dt=dt, **keyed)
         if bar is not None and segment is None:
             bar.tick(i, state, output)
@@ -166,9 +189,10 @@ def _run(
             bar.tick(index[-1], state, _row(ys, -1), stride=index.size, wait=True)
 
     def kept(state: PyTree, output: PyTree) -> tuple[PyTree, PyTree]:
-        return output, None if record is None else record(state, output)
+        return output if keep else None, None if record is None else record(state, output)
 
-    index = None if key is None and bar is None else jnp.arange(num_steps, dtype=jnp.int32)
+    needs_index = key is not None or bar is not None or inputs is None
+    index = jnp.arange(num_steps, dtype=jnp.int32) if needs_index else None
     xs = (index, inputs)
     scan = functools.partial(scan_in_segments, unroll=unroll, after=tick)
     if every == 1:
@@ -180,16 +204,21 @@ def _run(
         state, (outputs, records) = scan(body, state, xs, segment=segment)
         return outputs, state, records
 
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: step(state, _row(xs, 0))[1]))
+    last = reduce == "last"
+    first = jax.eval_shape(lambda: step(state, _row(xs, 0)) if last else kept(*step(state, _row(xs, 0))))
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first[1] if last else first)
 
-    def keep_last(carry: tuple[PyTree, PyTree], x: tuple[Any, Any]) -> tuple[tuple[PyTree, PyTree], None]:
-        return step(carry[0], x), None
+    def gather(carry: tuple[PyTree, PyTree], x: tuple[Any, Any]) -> tuple[tuple[PyTree, PyTree], None]:
+        state, output = step(carry[0], x)
+        return (state, output if last else jax.tree.map(jnp.add, carry[1], kept(state, output))), None
 
     inner = segment if segment is not None and segment < every else None
 
     def block(state: PyTree, xs: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
-        (state, output), _ = scan_in_segments(keep_last, (state, blank), xs, segment=inner, unroll=unroll)
-        return state, kept(state, output)
+        (state, gathered), _ = scan_in_segments(gather, (state, blank), xs, segment=inner, unroll=unroll)
+        if last:
+            return state, kept(state, gathered)
+        return state, jax.tree.map(lambda x: x / every, gathered) if reduce == "mean" else gathered
 
     split = num_steps // every * every
     blocks = jax.tree.map(lambda x: x[:split].reshape(split // every, every, *x.shape[1:]), xs)
@@ -197,7 +226,7 @@ def _run(
     state, (outputs, records) = scan_in_segments(block, state, blocks, segment=outer, after=tick)
     if split < num_steps:
         rest = jax.tree.map(lambda x: x[split:], xs)
-        (state, _), _ = scan(keep_last, (state, blank), rest, segment=segment)
+        (state, _), _ = scan(gather, (state, blank), rest, segment=segment)
     return outputs, state, records
 
 
@@ -221,8 +250,18 @@ def _num_steps(inputs: PyTree) -> int:
     return lengths.pop()
 
 
-def _batch_shape(inputs: PyTree, in_size: Shape) -> Shape:
+def _batch_shape(inputs: PyTree, in_size: Shape | Mapping[str, Shape]) -> Shape:
     """The axes of the inputs between time and population."""
+    if inputs is None:
+        return ()
+    if isinstance(in_size, Mapping):
+        if not isinstance(inputs, Mapping):
+            return _batch_shape(inputs, next(iter(in_size.values())))
+        found = {_batch_shape(given, in_size[name]) for name, given in inputs.items() if name in in_size}
+        if len(found) > 1:
+            raise ValueError(f"The `inputs` have the batch axes {sorted(found)}, which must be the same for all.")
+        return found.pop() if found else ()
+    in_size = tuple(in_size)
     shapes = [jnp.shape(leaf)[1:] for leaf in jax.tree.leaves(inputs)]
     batches = {shape[: len(shape) - len(in_size)] for shape in shapes}
     fits = all(shape[len(shape) - len(in_size) :] == in_size for shape in shapes if len(shape) >= len(in_size))
@@ -235,12 +274,14 @@ def _batch_shape(inputs: PyTree, in_size: Shape) -> Shape:
     return batches.pop()
 
 
-def _as_record(record: Record | None, state: PyTree) -> Callable[[PyTree, PyTree], PyTree] | None:
+def _as_record(record: Record | None, model: Any, state: PyTree, dt: Any) -> Callable[[PyTree, PyTree], PyTree] | None:
     if record is None:
         return None
     if callable(record):
         return record
     names = (record,) if isinstance(record, str) else tuple(record)
+    if isinstance(model, Network):
+        return model.monitor(*names, dt=None if is_traced(dt) else float(dt))
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"`record` must be a function or names of fields of the state, got {record!r}.")

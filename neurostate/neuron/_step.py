@@ -38,9 +38,10 @@ def step_to_grid(
     old = spikes_of(state) if spiked is None else spiked
     left, held = None, None
     if state.refractory is not None:
-        # Counted in whole steps, so that rounding errors do not add up; -1 for a neuron that is free to spike.
-        left = jnp.where(state.refractory < 0, -1, jnp.round(state.refractory / dt))
-        old = jnp.where(left < 0, old, 0)
+        # Counted in whole steps, so that rounding errors do not add up. A neuron that has none left moves again, but it
+        # has not spiked, whatever its `V` is.
+        left = jnp.round(state.refractory / dt)
+        old = jnp.where(state.refractory < 0, old, 0)
     start = state.with_(refractory=None, since_spike=None)
     if drive.g_jump is not None:
         start = start.with_(g=start.g + drive.g_jump)
@@ -60,10 +61,10 @@ def step_to_grid(
     if left is not None:
         held = left > 0
         spike = jnp.where(held, 0, spike)
-        left = jnp.where(held, left - 1, -1)
+        refractory = jnp.where(held, (left - 1) * dt, -1)
         if not cell.has_reset:
-            left = jnp.where(spike > 0, _whole_steps(cell.tau_ref, dt), left)
-        new = new.with_(refractory=jnp.where(left < 0, -1, left * dt).astype(dtype))
+            refractory = jnp.where(spike > 0, _whole_steps(cell.tau_ref, dt) * dt, refractory)
+        new = new.with_(refractory=refractory.astype(dtype))
     return new, spike.astype(dtype)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +12,7 @@ from .._units import Unit, argument
 from ..init._support import check, is_not_negative
 from ..neuron._fields import fill, quantity_field, static_field
 from ._base import AbstractRandomSource, unit_of
+from ._poisson import poisson
 
 
 class PoissonInput(AbstractRandomSource):
@@ -69,5 +69,4 @@ class PoissonInput(AbstractRandomSource):
         return jnp.zeros((), self.weight.dtype)
 
     def draw(self, x: Array, dt: Any, key: Key) -> Array:
-        count = jax.random.poisson(key, self.num_input * self.freq * dt, x.shape)
-        return self.weight * count.astype(x.dtype)
+        return self.weight * poisson(key, self.num_input * self.freq * dt, x.shape, x.dtype)

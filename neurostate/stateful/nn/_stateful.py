@@ -55,8 +55,8 @@ class Stateful(Dynamics):
                 f"of type {type(cell).__name__}."
             )
         cell = cast(Any, cell)
-        super().__init__(cell.in_size, name=name)
-        self.out_size = cell.out_size
+        super().__init__((), name=name)
+        self.in_size, self.out_size = cell.in_size, cell.out_size
         self._variables: tuple[str, ...] = ()
         self._tree = lift(self, cell, lambda name: cell.field_unit(name.partition(".")[0]))
 
