@@ -265,6 +265,35 @@ def test_weights_learn_in_a_network(scale):
     assert np.allclose(batch.records["P.weight"][-1, :, 0], [2.0 + window, 2.0], atol=1e-5)
 
 
+def test_learning_by_events_in_a_network_is_learning_by_all():
+    nets = []
+    for by_events in (False, True):
+        edges = ns.connect.Edges(*EDGES["EI"], N_E, N_I)
+        connection = ns.connect.EventSparse(edges, W_EI, learns_by_events=by_events)
+        rule = ns.STDP(0.05, A_plus=0.05, A_minus=0.05, tau_plus=5.0, tau_minus=5.0)
+        nets.append(
+            ns.Network(
+                {"E": ns.LIF(N_E, **NEURON, V_initializer=V_E), "I": ns.LIF(N_I, **NEURON, V_initializer=V_I)},
+                {
+                    "EI": ns.Projection(
+                        "E", "I", connection, ns.Expon(N_I), ns.COBA(0.0), delay=LAGS["synapse"], plasticity=rule
+                    )
+                },
+                inputs={"E": 17.0, "I": 11.0},
+            )
+        )
+    a, b = (ns.simulate(net, STEPS, dt=DT, record="EI.weight") for net in nets)
+    assert np.array_equal(a.outputs["I"], b.outputs["I"]) and a.outputs["I"].sum() > 10
+    assert np.abs(a.records["EI.weight"] - b.records["EI.weight"]).max() < 1e-6
+    assert np.abs(np.diff(a.records["EI.weight"], axis=0)).max() > 1e-4
+
+    def loss(w_max):
+        moved = eqx.tree_at(lambda n: n.projections["EI"].plasticity.w_max, nets[1], w_max)
+        return ns.simulate(moved, 100, dt=DT).state.projections["EI"].weight.sum()
+
+    assert float(jax.jit(jax.grad(loss))(jnp.asarray(0.05))) != 0
+
+
 @pytest.mark.parametrize("lag", [None, 3, "each"])
 def test_gradients_through_a_network_are_those_of_finite_differences(lag):
     """With neurons whose spikes are smooth, in float64."""

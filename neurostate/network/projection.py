@@ -190,11 +190,15 @@ class Pathway(eqx.Module):
             value = value.reshape(*value.shape[:-1], *self.connection.out_size)
         else:
             value = None if self.in_front else self._through(x, state)
+        before = state.weight
+        if before is not None and value is not None:
+            # Weights change after they were used: then XLA may change them in place, and does not copy them.
+            before, value = jax.lax.optimization_barrier((before, value))
         synapse, arrived = state.synapse, value
         if self.synapse is not None:
             given = x.reshape(*x.shape[:-1], *self.synapse.size) if self.in_front else value
             synapse, arrived = self.synapse.step(state.synapse, given, dt=dt)[0], None
-        plasticity, weight = self._learn(state, seen, post, dt, modulator)
+        plasticity, weight = self._learn(state, before, seen, post, dt, modulator)
         return ProjectionState(delay, short_term, synapse, plasticity, arrived, weight)
 
     def _with(self, weight: Array | None) -> AbstractConnection:
@@ -209,16 +213,18 @@ class Pathway(eqx.Module):
             run = jax.vmap(run)
         return run(x, state.weight)
 
-    def _learn(self, state: ProjectionState, pre: Array, post: Array, dt: Any, modulator: Any) -> Any:
+    def _learn(
+        self, state: ProjectionState, weight: Array | None, pre: Array, post: Array, dt: Any, modulator: Any
+    ) -> Any:
         rule = self.plasticity
         if rule is None:
-            return state.plasticity, state.weight
+            return state.plasticity, weight
         learn = lambda s, w, x, y, m: rule.step(s, w, x, y, self._with(w), dt=dt, modulator=m)  # noqa: E731
         batch = pre.shape[:-1]
         modulator = None if modulator is None else jnp.broadcast_to(modulator, batch)
         for _ in batch:
             learn = jax.vmap(learn)
-        return learn(state.plasticity, state.weight, pre, post, modulator)
+        return learn(state.plasticity, weight, pre, post, modulator)
 
 
 def as_pathway(projection: Projection, name: str, populations: dict[str, Any], dt: float | None) -> Pathway:

@@ -258,7 +258,7 @@ def plastic(num: int, options: Any, steps: int = 1000, degree: int = 1000) -> di
     rule = {"E": {"delay": lag[:middle], "plasticity": ns.STDP(top * u.siemens)}, "I": {"delay": lag[middle:]}}
     ways: dict[str, Any] = {}
     for name, connect in {"plastic_s": ns.connect.EventSparse, "plastic_compiled_s": common.compiled}.items():
-        net = network(here, connect, **rule)
+        net = network(here, functools.partial(connect, learns_by_events=True), **rule)
         ways[name] = functools.partial(seconds, runner(net, started(net, here), steps))
     if options.brian2:
         more = {"E": {**LEARNING, "namespace": {"top": top}, "start": model.weights[0]}, "I": {}}
