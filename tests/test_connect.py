@@ -231,6 +231,7 @@ WRONG = {
     "axes": (lambda: C.Conv((5,), 2, 3), ValueError, "one to three axes and then the channels"),
     "kernel": (lambda: C.Conv((5, 5, 1), 2, (3,)), ValueError, "`kernel_size` of `Conv` must be an int or have 2"),
     "outdegree": (lambda: C.Procedural(3, 3, 0, key=KEY), ValueError, "`outdegree` of at least 1"),
+    "half a synapse": (lambda: C.Procedural(3, 3, 1.5, key=KEY), TypeError, "`outdegree` of `Procedural` must be an"),
     "unit": (lambda: C.LowRank(2, 2, 1, np.ones((2, 1)) * u.mV, np.ones((1, 2))), ns.UnitError, "`left` of `LowRank`"),
     "plasticity": (
         lambda: C.AllToAll(2, 2).at_pre(jnp.ones(2)),

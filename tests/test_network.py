@@ -346,6 +346,7 @@ def test_the_facade_runs_the_same_network():
 
 CELLS = {"E": ns.LIF(3), "I": ns.LIF(2)}
 DENSE = ns.connect.Dense(3, 2)
+EVENTS = ns.connect.EventSparse(ns.connect.Edges([0, 1, 1, 2], [0, 0, 1, 1], 3, 2), values="binary")
 WRONG = {
     "pre": (lambda: ns.Projection("X", "I", DENSE), ValueError, "`pre` of the projection 'P' is 'X'"),
     "post": (lambda: ns.Projection("E", "X", DENSE), ValueError, "`post` of the projection 'P' is 'X'"),
@@ -377,6 +378,16 @@ WRONG = {
         ns.UnitError,
         "weights of the projection 'P' have the unit mV",
     ),
+    "parts of spikes": (
+        lambda: ns.Projection("E", "I", EVENTS, delay=np.array([0.5, 1.0, 2.25]), interpolate=True),
+        ValueError,
+        "'binary'.*, but an interpolated delay gives it parts of spikes",
+    ),
+    "released parts": (
+        lambda: ns.Projection("E", "I", EVENTS, short_term=ns.STP(3)),
+        ValueError,
+        "but `short_term` gives it parts of spikes",
+    ),
     "no connection": (lambda: ns.Projection("E", "I", 1.0), TypeError, "`connection` of a `Projection`"),
 }
 
@@ -385,7 +396,42 @@ WRONG = {
 def test_what_does_not_fit_is_refused_by_name(case):
     make, error, text = WRONG[case]
     with pytest.raises(error, match=text):
-        ns.Network(CELLS, {"P": make()})
+        ns.Network(CELLS, {"P": make()}, dt=1.0 if "parts" in case else None)
+
+
+def test_names_and_sources_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"other names than its populations, got \['E'\] twice"):
+        ns.Network(CELLS, {"E": ns.Projection("E", "I", DENSE)})
+    with pytest.raises(ValueError, match="`post` of the projection 'P' is 'S', a source"):
+        ns.Network({**CELLS, "S": ns.PoissonSpike(2, 1 * u.Hz)}, {"P": ns.Projection("E", "S", DENSE)})
+
+
+def test_as_many_delays_as_neurons_and_synapses_must_say_which():
+    connection = ns.connect.EventSparse(ns.connect.Edges([1, 0, 0], [1, 1, 0], 3, 3))
+    lag = np.array([5, 6, 7])
+    make = lambda lag: ns.Network({"N": ns.LIF(3)}, {"P": ns.Projection("N", "N", connection, delay=lag)})  # noqa: E731
+    with pytest.raises(ValueError, match="as many neurons in front as synapses. Give `delay"):
+        make(lag)
+    by_neuron, by_synapse = (make(given).projections["P"].delay for given in (lag[:, None], lag[None]))
+    assert by_neuron.kind == "pre" and np.array_equal(by_neuron.lag, lag)
+    assert by_synapse.kind == "synapse" and np.array_equal(by_synapse.lag, [6, 7, 5])  # in the order of `pre`
+    assert make(np.array([4, 4, 4])).projections["P"].delay.kind == "pre"
+
+
+def test_a_state_keeps_its_dtypes():
+    with x64():
+        cell = ns.LIF(3, V_initializer=jnp.zeros(3, jnp.float32))
+        net = ns.Network({"N": cell}, {"P": ns.Projection("N", "N", ns.connect.Dense(3, 3), delay=2)})
+        sol = ns.simulate(net, {"N": jnp.full((20, 3), 9.0)}, dt=1.0)
+        assert sol.outputs["N"].dtype == jnp.float32 and sol.outputs["N"].sum() > 3
+
+
+def test_a_rule_learns_what_a_sign_is_put_to():
+    connection = ns.connect.Dense(2, 2, -0.5, sign=[1, -1])
+    rule = ns.STDP(1.0, A_plus=0.1)
+    net = ns.Network({"N": ns.LIF(2)}, {"P": ns.Projection("N", "N", connection, plasticity=rule)})
+    weight = ns.simulate(net, {"N": jnp.full((40, 2), 5.0)}, dt=1.0).state.projections["P"].weight
+    assert np.all(weight > 0.1) and not np.allclose(weight, 0.5)
 
 
 def test_wrong_calls_are_refused():

@@ -163,7 +163,7 @@ def unit_field() -> Any:
 def weights(given: QuantityLike, shape: Shape, owner: str, key: Key | None, name: str = "weight") -> tuple[Array, Unit]:
     """The weights that a constructor was given, as a plain array of that shape or a scalar, and their unit.
 
-    **Raises:** `ValueError` for a wrong shape, or an initialiser without a key; `TypeError` if they are not numbers.
+    **Raises:** `ValueError` for a wrong shape; `TypeError` if they are not numbers.
     """
     if isinstance(given, Initialization) or (callable(given) and split_quantity(given)[1] is None):
         given = param(given, shape, key=key)

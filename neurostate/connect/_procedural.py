@@ -14,6 +14,7 @@ from .._custom_types import Array, Float, Int, Key, QuantityLike, Shape, Size, a
 from .._units import Unit, argument, to_plain, unitless
 from ..neuron._fields import static_field
 from ._base import hidden_field, replaced, unit_field, weight_field, weights
+from ._draws import check_count
 from ._events import for_each_event
 from ._shared import AbstractShared
 
@@ -70,7 +71,7 @@ class Procedural(AbstractShared):
     ):
         owner = "Procedural"
         self.in_size, self.out_size = as_shape(in_size), as_shape(out_size)
-        if outdegree < 1 or not math.prod(self.out_size):
+        if check_count(outdegree, None, owner, "outdegree") < 1 or not math.prod(self.out_size):
             given = f"{argument(owner, 'outdegree')} is {outdegree} and `out_size` is {out_size}"
             raise ValueError(f"`{owner}` needs an `outdegree` of at least 1, and neurons to send to, but {given}.")
         if key is None:

@@ -104,9 +104,14 @@ def as_delay(
     synapses = connection.synapse_shape if lag.ndim else ()
     if lag.ndim == 0:
         kind = "one"
-    elif lag.shape == synapses and lag.shape != (num_in,):
-        kind = "synapse"
-    elif lag.shape in ((num_in,), connection.in_size):
+    elif lag.shape == synapses == (num_in,) and not _means_one(connection, lag):
+        raise ValueError(
+            f"The `delay` of {owner} has {num_in} values, but there are as many neurons in front as synapses. Give "
+            "`delay[:, None]` if there is one for each neuron, `delay[None]` if there is one for each synapse."
+        )
+    elif lag.shape == synapses != (num_in,) or lag.shape == (1, *synapses):
+        kind, lag = "synapse", lag.reshape(synapses)
+    elif lag.shape in ((num_in,), connection.in_size, (num_in, 1)):
         kind, lag = "pre", lag.reshape(-1)
     else:
         raise ValueError(
@@ -123,6 +128,12 @@ def as_delay(
     lag = np.asarray(connection.in_order(lag)) if kind == "synapse" else lag
     array = jnp.asarray(np.round(lag), jnp.int32) if whole else as_float_array(lag)
     return Delay(array, kind, length, num_out if kind == "synapse" else num_in)
+
+
+def _means_one(connection: AbstractConnection, lag: Any) -> bool:
+    """Whether one value for each neuron in front and one for each synapse are the same."""
+    by_neuron = connection.at_pre(jnp.asarray(lag))
+    return bool(jnp.array_equal(by_neuron, connection.in_order(jnp.asarray(lag))))
 
 
 def _in_steps(given: QuantityLike, dt: float | None, name: str, owner: str) -> Any:

@@ -100,6 +100,9 @@ class Network(eqx.Module):
             if parse(name, "The name of a population").name != name or not isinstance(cell, eqx.Module):
                 raise TypeError(f"The population {name!r} must be a cell, by a plain name; got {cell!r:.60}.")
         projections = {} if projections is None else dict(projections)
+        twice = [name for name in projections if name in self.populations]
+        if twice:
+            raise ValueError(f"The projections of `Network` need other names than its populations, got {twice} twice.")
         self.projections = {
             name: as_pathway(projection, name, self.populations, self.dt) for name, projection in projections.items()
         }

@@ -15,7 +15,10 @@ from .._drive import Drive
 from .._errors import UnitError
 from .._units import DIMENSIONS, Unit, family_unit, format_with_units, to_plain
 from ..connect._base import AbstractConnection
+from ..connect._dense import Dense
+from ..connect._event_sparse import EventSparse
 from ..plasticity._base import AbstractPlasticity
+from ..source._base import AbstractSource
 from ..synapse._base import AbstractSynapse
 from ..synapse._output import AbstractOutput
 from ._delay import Delay, DelayState, as_delay
@@ -76,7 +79,20 @@ class Projection(eqx.Module):
         a delay for each synapse it sees spikes when they are sent.
     - `align`: `"post"` or `"pre"`.
 
-    **Raises:** The network raises, and names the projection, because it knows both populations.
+    **Raises:** `TypeError` for what is not such a part, `ValueError` for an unknown `align`. All else the network
+    raises, which knows both populations, and names the projection.
+
+    >>> import brainunit as u, neurostate as ns
+    >>> edges = ns.connect.Edges([0, 1, 1], [0, 0, 2], in_size=2, out_size=3)
+    >>> projection = ns.Projection(
+    ...     "A", "B", ns.connect.EventSparse(edges, [1.0, 2.0, 3.0] * u.nS), ns.Expon(3, tau=5 * u.ms, g_unit=u.nS),
+    ...     ns.COBA(E=0 * u.mV), delay=[0.5, 1.0, 1.5] * u.ms,
+    ... )
+    >>> B = ns.LIF(3, R=100 * u.Mohm, tau=20 * u.ms)
+    >>> net = ns.Network({"A": ns.SpikeTime(2, [1], [0.0]), "B": B}, {"AB": projection}, dt=0.5 * u.ms)
+    >>> print(ns.simulate(net, 4, dt=0.5 * u.ms, record="AB.synapse.g").records["AB.synapse.g"][2:] * 1e3)  # in nS
+    [[2.        0.        0.       ]
+     [1.8096749 0.        3.       ]]
     """
 
     connection: AbstractConnection
@@ -198,6 +214,8 @@ class Pathway(eqx.Module):
         if self.synapse is not None:
             given = x.reshape(*x.shape[:-1], *self.synapse.size) if self.in_front else value
             synapse, arrived = self.synapse.step(state.synapse, given, dt=dt)[0], None
+        if arrived is not None and state.arrived is not None:
+            arrived = arrived.astype(state.arrived.dtype)
         plasticity, weight = self._learn(state, before, seen, post, dt, modulator)
         return ProjectionState(delay, short_term, synapse, plasticity, arrived, weight)
 
@@ -240,6 +258,8 @@ def as_pathway(projection: Projection, name: str, populations: dict[str, Any], d
         if of not in populations or (role == "pre" and pre.path):
             raise ValueError(f"The `{role}` of {owner} is {of!r}; the populations are {list(populations)}.")
     connection, cell = projection.connection, populations[post]
+    if isinstance(cell, AbstractSource):
+        raise ValueError(f"The `post` of {owner} is {post!r}, a source, on which nothing can act.")
     sending = pre.count(tuple(populations[pre.name].out_size))
     for role, have, need in (("in", sending, connection.in_size), ("out", tuple(cell.size), connection.out_size)):
         if math.prod(have) != math.prod(need):
@@ -264,10 +284,27 @@ def as_pathway(projection: Projection, name: str, populations: dict[str, Any], d
         raise ValueError(f"The `short_term` of {owner} has the size {short_term.size}, not {connection.in_size}.")
     if projection.plasticity is not None and not isinstance(getattr(connection, "weight", None), jax.Array):
         raise ValueError(f"The connection of {owner}, `{type(connection).__name__}`, has no weights that learn.")
+    _check_values(connection, delay, short_term, in_front, owner)
     rule = projection.plasticity
     if rule is not None:
         rule = rule.in_unit(given).in_unit(connection.I_unit)
+        if isinstance(connection, Dense) and connection.sign is not None:  # a rule acts on what the sign is put to
+            connection = eqx.tree_at(lambda c: c.weight, connection, jnp.abs(connection.weight))
     return Pathway(connection, synapse, projection.output, short_term, rule, delay, pre, post, in_front, acts_as)
+
+
+def _check_values(
+    connection: AbstractConnection, delay: Delay | None, short_term: Any, in_front: bool, owner: str
+) -> None:
+    """Refuses to take for a whole spike what is a part of one."""
+    divided = delay is not None and delay.kind != "synapse" and not jnp.issubdtype(delay.lag.dtype, jnp.integer)
+    why = {"an interpolated delay": divided, "`short_term`": short_term is not None, "a synapse in front": in_front}
+    found = [text for text, is_so in why.items() if is_so]
+    if isinstance(connection, EventSparse) and connection.values == "binary" and found:
+        raise ValueError(
+            f"The connection of {owner} takes each value for a whole spike (`values='binary'`), but {found[0]} gives "
+            "it parts of spikes. Use `values='graded'`."
+        )
 
 
 def _is_in_front(projection: Projection, owner: str) -> bool:

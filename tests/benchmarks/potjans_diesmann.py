@@ -97,8 +97,8 @@ def network(scale: float, seed: int = 0) -> ns.Network:
     return ns.Network(
         {"N": lif, "outside": outside},
         {
-            "N": ns.Projection("N", "N", ns.connect.EventSparse(edges, weight * u.pA), synapse, delay=delay),
-            "outside": ns.Projection("outside", "N", from_outside, synapse),
+            "within": ns.Projection("N", "N", ns.connect.EventSparse(edges, weight * u.pA), synapse, delay=delay),
+            "from outside": ns.Projection("outside", "N", from_outside, synapse),
         },
         inputs={"N": each(current) * u.pA},
         outputs=("N",),
@@ -145,7 +145,7 @@ def main() -> None:
     built = time.perf_counter()
     counts = run(net, options.duration_ms, options.skip_ms, options.seed)
     found = {**figures_of(counts, options.scale), "irregularity": irregularity_of(counts)}
-    found |= {"synapses": net.projections["N"].connection.num_synapses, "build_s": built - start}
+    found |= {"synapses": net.projections["within"].connection.num_synapses, "build_s": built - start}
     found |= {"first_call_s": time.perf_counter() - built}
     found |= {"run_s": common.seconds(lambda: run(net, options.duration_ms, options.skip_ms, options.seed))}
     common.show({**found, "peak_mb": common.peak_mb()}, options.json)
