@@ -112,7 +112,8 @@ def test_space():
 def test_fixed_graphs_and_matrices():
     assert np.array_equal(C.one_to_one((2, 3)).pre, np.arange(6))
     assert len(C.all_to_all(3, 4)) == 12 and np.unique(pairs(C.all_to_all(5, 5, autapses=False))).size == 20
-    matrix = scipy.sparse.random_array((30, 20), density=0.1, rng=np.random.default_rng(0), format="csc")
+    rng = np.random.default_rng(0)
+    matrix = scipy.sparse.csc_array(rng.random((30, 20)) * (rng.random((30, 20)) < 0.1))
     edges, weight = C.from_scipy(matrix)
     dense = np.zeros((30, 20))
     dense[edges.pre, edges.post] = weight
