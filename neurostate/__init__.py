@@ -4,13 +4,20 @@ import sys as _sys
 
 from . import connect as connect
 from . import conventions as conventions
+from . import datasets as datasets
+from . import diagnostics as diagnostics
 from . import encode as encode
+from . import exact as exact
 from . import init as init
 from . import integrate as integrate
+from . import layers as layers
+from . import losses as losses
+from . import metrics as metrics
 from . import plasticity as plasticity
 from . import readout as readout
 from . import source as source
 from . import surrogate as surrogate
+from . import train as train
 from . import typing as typing
 from ._check_units import check_units as check_units
 from ._drive import Drive as Drive
@@ -22,6 +29,9 @@ from ._errors import (
 )
 from ._errors import (
     NeurostateError as NeurostateError,
+)
+from ._errors import (
+    NonFiniteError as NonFiniteError,
 )
 from ._errors import (
     StateConflictError as StateConflictError,
@@ -129,6 +139,7 @@ from .stateful import nn as nn
 from .stateful import random as random
 from .stateful import transform as transform
 from .stateful._catch import catch_new_states as catch_new_states
+from .stateful._optimizer import Optimizer as Optimizer
 from .stateful._pure import functionalize as functionalize
 from .stateful._ref import (
     BatchState as BatchState,

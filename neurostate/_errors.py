@@ -39,6 +39,19 @@ class StateLostError(NeurostateError, RuntimeError):
     """The buffer of a donated reference is gone, because the program that took it failed."""
 
 
+class NonFiniteError(NeurostateError, FloatingPointError):
+    """Training came upon an infinite number or NaN.
+
+    `epoch` and `step` count from 1; `gradients` and `values` are the paths of the parameters whose gradient, or whose
+    new value, is not finite; `state` is the training state from before that step.
+    """
+
+    def __init__(self, epoch: int, step: int, loss: float, gradients: list[str], values: list[str], state: object):
+        super().__init__(non_finite(epoch, step, loss, gradients, values))
+        self.epoch, self.step, self.loss = epoch, step, loss
+        self.gradients, self.values, self.state = gradients, values, state
+
+
 class EnvironmentKeyError(NeurostateError, KeyError):
     """A key of `environ` is missing."""
 
@@ -336,4 +349,42 @@ def no_derivative(path: str, what: str) -> str:
     return (
         f"{path} is not made of floats, so it has no derivative: {what}. Convert it with `.astype(float)`, hold its "
         "integers in another reference, or pass allow_int=True where there is that option."
+    )
+
+
+def not_parallel(name: str, reason: str) -> str:
+    return (
+        f"{name} cannot be run in parallel over time: {reason}. Its state must move by an affine map of each element, "
+        'without feedback of its spikes: use `spk_reset=None`, no `tau_ref` and `spike_time="grid"`, or run it step by '
+        "step with `simulate`."
+    )
+
+
+def non_finite(epoch: int, step: int, loss: float, gradients: list[str], values: list[str]) -> str:
+    found = [
+        *([f"the gradient of {', '.join(gradients)}"] if gradients else []),
+        *([f"the new value of {', '.join(values)}"] if values else []),
+    ]
+    what = f"; not finite: {' and '.join(found)}" if found else ""
+    return (
+        f"Training stopped in epoch {epoch} at step {step}: the loss is {loss}{what}. The step was not applied; the "
+        "parameters from before it are in `error.state.model`. Lower the learning rate, clip the gradients "
+        "(`optax.clip_by_global_norm`), or look for a division by zero or a logarithm of zero in the loss."
+    )
+
+
+def not_a_loss(value: object) -> str:
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    what = f"an array {dtype}{list(shape)}" if dtype is not None and isinstance(shape, tuple) else f"{value!r:.80}"
+    return (
+        f"`loss` must return a scalar of a floating dtype, or a pair of it and a dictionary of metrics; the loss is "
+        f"{what} of type {type(value).__name__}. Reduce it, for example with `.mean()`, and divide a Quantity by its "
+        "unit."
+    )
+
+
+def not_metrics(metrics: object) -> str:
+    return (
+        "The metrics of `loss` must be a dictionary from names, other than 'loss', to scalars; got "
+        f"{metrics!r:.200}. Reduce them over the batch, for example with `.mean()`."
     )

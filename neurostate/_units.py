@@ -42,6 +42,7 @@ uA_per_cm2: Final[Unit] = cast(Unit, brainunit.uA / brainunit.cm**2)
 mS_per_cm2: Final[Unit] = cast(Unit, brainunit.mS / brainunit.cm**2)
 uF_per_cm2: Final[Unit] = cast(Unit, brainunit.uF / brainunit.cm**2)
 per_ms: Final[Unit] = cast(Unit, brainunit.ms**-1)
+Hz: Final = brainunit.Hz
 per_mV: Final[Unit] = cast(Unit, brainunit.mV**-1)
 mV_per_ms: Final[Unit] = cast(Unit, brainunit.mV / brainunit.ms)
 unitless: Final = brainunit.UNITLESS

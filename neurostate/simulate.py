@@ -13,14 +13,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._custom_types import Array, Float, Key, PyTree, QuantityLike, Shape, Size
+from ._parallel import scan_parallel
 from ._parameters import as_milliseconds
 from ._progress import BoundBar, ProgressBar, as_progress_bar
 from ._segments import scan_in_segments
 from ._units import is_traced, measures
+from .network._layerwise import block_length, run_layerwise
 from .network.network import Network
 
 
 Record: TypeAlias = Callable[[PyTree, PyTree], PyTree] | str | Sequence[str]
+_MSG_LAYERWISE: Final = (
+    "`simulate` runs layer by layer (`layerwise`) without `record`, `every`, `outputs=False`, `progress` and inputs by "
+    "population. Leave these out, or leave `layerwise` out: the results are the same but for rounding."
+)
+_MSG_PARALLEL: Final = (
+    "`simulate` computes all steps at once (`parallel`) without `layerwise`, `key`, `every`, `checkpoint` and "
+    "`progress`, and with `inputs` for each step. Leave these out, or leave `parallel` out: the results are the same "
+    "but for rounding."
+)
 Step: TypeAlias = Callable[[PyTree, tuple[Any, Any]], tuple[PyTree, PyTree]]
 
 # The state at the start draws from a stream of its own, at an index that no time step reaches.
@@ -68,6 +79,8 @@ def simulate(
     start: int = 0,
     unroll: int | bool = 1,
     checkpoint: bool | int | None = None,
+    layerwise: bool | int = False,
+    parallel: bool = False,
     progress: ProgressBar | bool | int | str | None = None,
 ) -> Solution:
     """Runs `model` over the time axis of `inputs`, as one `jax.lax.scan` over `model.step`.
@@ -102,6 +115,14 @@ def simulate(
     - `checkpoint`: Bounds the memory of the backward pass: only the state at the start of each segment of
         so many steps is stored, and a segment is run again when it is needed. `True` takes the square
         root of the number of steps. Results and gradients stay the same.
+    - `layerwise`: Runs each layer of a `Sequential` over many steps before the next one, so that its matrix products
+        are few and large: for training, up to twice as fast. So many steps, or with `True` a number for the size of
+        the batch. The sums in these products may be rounded otherwise than step by step, in the last bits. Not with
+        `record`, `every`, `outputs=False` or `progress`.
+    - `parallel`: Computes all steps at once by an associative scan, for models that are linear in their state: leaky
+        integrators, neurons without reset, synapses, readouts, and a `Sequential` of these, connections and functions.
+        For devices with many cores. Rounds otherwise than step by step; keeps all states while it runs. With
+        `record`, but without `key`, `every`, `checkpoint` and `progress`.
     - `progress`: `True`, the number of steps between two redraws, a description, or a `ProgressBar`. Outside
         other transformations `simulate` then waits until it is finished.
 
@@ -109,7 +130,8 @@ def simulate(
 
     **Raises:** `ValueError` for inputs without a time axis, of different lengths, or with axes that do not
     end in `model.in_size` when `state` is not given; for `every`, `checkpoint` or `progress` out of range;
-    for a name in `record` that the state does not have. And what `model.step` raises.
+    for a name in `record` that the state does not have; for options that do not go together; with `parallel`, for a
+    model that is not linear, naming the cell and why. And what `model.step` raises.
 
     !!! example
 
@@ -127,11 +149,27 @@ def simulate(
         num_steps = _num_steps(inputs)
     every = _int_between(every, "every", 1, num_steps)
     start = _int_between(start, "start", 0, None)
+    segment = _segment(checkpoint, num_steps)
     if reduce not in ("last", "mean", "sum"):
         raise ValueError(f"`reduce` must be 'last', 'mean' or 'sum', got {reduce!r}.")
     if state is None:
         init_key = None if key is None else jax.random.fold_in(key, _INIT_INDEX)
         state = model.init_state(_batch_shape(inputs, model.in_size), key=init_key)
+    if parallel:
+        if layerwise or key is not None or every != 1 or checkpoint or progress is not None or inputs is None:
+            raise ValueError(_MSG_PARALLEL)
+        state, found, states = scan_parallel(model, state, inputs, dt=dt)
+        keep = _as_record(record, model, state, dt)
+        records = None if keep is None else jax.vmap(keep)(states, found)
+        return _solution(found if outputs else None, state, records, start, every, num_steps, dt)
+    if layerwise is not False:
+        if record is not None or every != 1 or not outputs or progress is not None or isinstance(inputs, dict):
+            raise ValueError(_MSG_LAYERWISE)
+        block = segment or _block(layerwise, num_steps, _batch_shape(inputs, model.in_size))
+        kept_outputs, state = _run_layerwise(
+            model, state, inputs, key, dt, np.int32(start), num_steps, block, unroll, segment is not None
+        )
+        return _solution(kept_outputs, state, None, start, every, num_steps, dt)
     bar = as_progress_bar(progress)
     kept_outputs, state, records = _run(
         model,
@@ -147,17 +185,61 @@ def simulate(
         reduce=reduce,
         keep=bool(outputs),
         unroll=unroll,
-        segment=_segment(checkpoint, num_steps),
+        segment=segment,
     )
     if bar is not None and not any(map(is_traced, jax.tree.leaves((kept_outputs, state)))):
         jax.block_until_ready(state)
         jax.effects_barrier()
+    return _solution(kept_outputs, state, records, start, every, num_steps, dt)
+
+
+def _compiled(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`eqx.filter_jit`, but in place where a program is being staged, in which it would only be a barrier for XLA."""
+    jitted = eqx.filter_jit(run)
+
+    @functools.wraps(run)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (run if is_traced(jnp.zeros(())) else jitted)(*args, **kwargs)
+
+    return call
+
+
+def _solution(
+    outputs: PyTree, state: PyTree, records: PyTree, start: int, every: int, num_steps: int, dt: Any
+) -> Solution:
     kept = start + np.arange(every, num_steps + 1, every)
     ts = jnp.asarray(kept * dt if isinstance(dt, float) else jnp.asarray(kept) * dt, dtype=jnp.result_type(float))
-    return Solution(outputs=kept_outputs, state=state, ts=ts, records=records)
+    return Solution(outputs=outputs, state=state, ts=ts, records=records)
 
 
-@eqx.filter_jit
+@_compiled
+def _run_layerwise(
+    model: Model,
+    state: PyTree,
+    inputs: PyTree,
+    key: Key | None,
+    dt: float | Array,
+    start: np.int32,
+    num_steps: int,
+    block: int,
+    unroll: int | bool,
+    checkpoint: bool,
+) -> tuple[PyTree, PyTree]:
+    keys = None
+    if key is not None:
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_steps, dtype=jnp.int32) + start)
+    options: dict[str, Any] = {"num_steps": num_steps, "dt": dt, "block": block, "unroll": unroll}
+    state, outputs = run_layerwise(model, state, inputs, keys, checkpoint=checkpoint, **options)
+    return outputs, state
+
+
+def _block(layerwise: bool | int, num_steps: int, batch_shape: Shape) -> int:
+    if layerwise is True:
+        return block_length(num_steps, math.prod(batch_shape), jax.default_backend())
+    return min(_int_between(layerwise, "layerwise", 1, None), num_steps)
+
+
+@_compiled
 def _run(
     model: Model,
     state: PyTree,

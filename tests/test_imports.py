@@ -20,9 +20,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "neurostate"
 LAYERS = (
     {"_custom_types", "_errors", "typing"},
     {"_units", "_parameters", "_progress", "_segments", "_cell", "_drive", "surrogate", "init", "integrate"},
-    {"neuron", "synapse", "connect", "plasticity", "readout", "encode", "source", "conventions"},
-    {"network", "_check_units"},
-    {"simulate", "adaptive", "train", "nir", "snapshot", "plot", "testing"},
+    {"neuron", "synapse", "connect", "plasticity", "readout", "encode", "source", "conventions", "losses", "metrics"},
+    {"network", "layers", "_check_units"},
+    {"simulate", "_parallel", "adaptive", "train", "exact", "diagnostics", "datasets"}
+    | {"nir", "snapshot", "plot", "testing"},
     {"stateful"},
     {"__init__", "__main__", "_demo"},
 )

@@ -95,3 +95,12 @@ def test_what_is_refused():
         ns.Sequential(ns.connect.Dense(4, 2), ns.LIF(3))
     with pytest.raises(ValueError, match="'of `Recurrent`' has the `in_size`"):
         ns.Recurrent(ns.LIF(2), ns.connect.Dense(3, 2))
+
+
+def test_a_recurrent_layer_has_implicit_state_too():
+    layer = ns.Recurrent(ns.LIF(8), ns.connect.Dense(8, 8, ns.init.Normal(0.0, 0.3), key=KEYS[1]))
+    cell, drive = ns.nn.init_all_states(ns.nn.Stateful(layer)), jax.random.uniform(KEYS[3], (20, 8)) * 4.0
+    with ns.environ.context(dt=DT):
+        spikes = ns.transform.for_loop(cell, drive)
+    sol = ns.simulate(layer, drive, dt=DT)
+    assert eqx.tree_equal((spikes, cell.neurons.value), (sol.outputs, sol.state.neurons)) and spikes.sum() > 0

@@ -11,11 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 import neurostate as ns
 
-from .._custom_types import Array, Float, Int, Key, PyTree
+from .._custom_types import Array, Float, Int, Key
 from .digits import NUM_CLASSES, SIDE, Digits
 
 
@@ -30,6 +29,13 @@ PIXEL_GAIN: Final = 4.0
 SPIKE_GAIN: Final = 3.0
 # What it costs if every neuron fires on every step. It keeps the activity sparse.
 RATE_COST: Final = 1.0
+
+
+class Batch(NamedTuple):
+    """Some images, of shape `(example, pixel)`, and their classes."""
+
+    images: Float[Array, "example pixel"]
+    labels: Int[Array, " example"]
 
 
 class Spikes(NamedTuple):
@@ -80,48 +86,28 @@ class History(NamedTuple):
 def train(digits: Digits, *, seed: int, epochs: int) -> tuple[Classifier, History]:
     """Trains the weights of a new classifier, and shows the progress on standard error."""
     model_key, order_key = jax.random.split(jax.random.key(seed))
-    model = Classifier(model_key)
-    weights, neurons = eqx.partition(model, _is_trained(model))
-    num_batches = len(digits.labels) // BATCH_SIZE
-    optimiser = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, epochs * num_batches))
-    optimiser_state = optimiser.init(weights)
-    images, labels = jnp.asarray(digits.images), jnp.asarray(digits.labels)
-
-    @eqx.filter_jit
-    def run_epoch(weights: PyTree, optimiser_state: PyTree, key: Key) -> tuple[PyTree, PyTree, Array, Array]:
-        def update(carry: tuple[PyTree, PyTree], batch: Int[Array, " batch"]) -> tuple[tuple[PyTree, PyTree], PyTree]:
-            weights, optimiser_state = carry
-            value, gradient = eqx.filter_value_and_grad(loss, has_aux=True)(
-                weights, neurons, images[batch], labels[batch]
-            )
-            updates, optimiser_state = optimiser.update(gradient, optimiser_state)
-            return (eqx.apply_updates(weights, updates), optimiser_state), value
-
-        order = jax.random.permutation(key, len(labels))[: num_batches * BATCH_SIZE]
-        carry, (losses, accuracies) = jax.lax.scan(
-            update, (weights, optimiser_state), order.reshape(num_batches, BATCH_SIZE)
-        )
-        return *carry, losses.mean(), accuracies.mean()
-
-    history = History([], [])
-    with tqdm(range(epochs), desc="training", unit="epoch") as progress:
-        for epoch in progress:
-            key = jax.random.fold_in(order_key, epoch)
-            weights, optimiser_state, mean_loss, mean_accuracy = run_epoch(weights, optimiser_state, key)
-            history.loss.append(float(mean_loss))
-            history.accuracy.append(float(mean_accuracy))
-            progress.set_postfix(loss=f"{history.loss[-1]:.3f}", accuracy=f"{history.accuracy[-1]:.3f}")
-    return eqx.combine(weights, neurons), history
+    num_updates = epochs * (len(digits.labels) // BATCH_SIZE)
+    state = ns.train.fit(
+        Classifier(model_key),
+        loss,
+        optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_updates)),
+        Batch(jnp.asarray(digits.images), jnp.asarray(digits.labels)),
+        epochs=epochs,
+        batch_size=BATCH_SIZE,
+        key=order_key,
+        trained=eqx.nn.Linear,  # the weights and biases, but not the neurons' parameters
+    )
+    return state.model, History(list(state.history["loss"]), list(state.history["accuracy"]))
 
 
-def loss(
-    weights: PyTree, neurons: PyTree, images: Float[Array, "batch pixel"], labels: Int[Array, " batch"]
-) -> tuple[Array, Array]:
+def loss(model: Classifier, batch: Batch, key: Key) -> tuple[Array, dict[str, Array]]:
     """The cross-entropy of the output neurons' spike counts and the cost of all spikes; and the accuracy, beside it."""
-    spikes = jax.vmap(eqx.combine(weights, neurons))(images)
+    del key
+    spikes = jax.vmap(model)(batch.images)
     counts = spikes.output.sum(axis=1)
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(counts, labels).mean()
-    return cross_entropy + RATE_COST * (spikes.hidden.mean() + spikes.output.mean()), _hits(counts, labels).mean()
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(counts, batch.labels).mean()
+    cost = RATE_COST * (spikes.hidden.mean() + spikes.output.mean())
+    return cross_entropy + cost, {"accuracy": _hits(counts, batch.labels).mean()}
 
 
 @eqx.filter_jit
@@ -142,12 +128,3 @@ def hidden_rate(spikes: Spikes) -> float:
 
 def _hits(counts: Array | np.ndarray, labels: Array | np.ndarray) -> Any:
     return counts.argmax(axis=1) == labels
-
-
-def _is_trained(model: Classifier) -> PyTree:
-    """Which parts of a classifier are trained: the weights and biases, but not the neurons' parameters."""
-
-    def is_linear(node: PyTree) -> bool:
-        return isinstance(node, eqx.nn.Linear)
-
-    return jax.tree.map(is_linear, model, is_leaf=is_linear)

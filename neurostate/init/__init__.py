@@ -28,6 +28,7 @@ from ._distributions import Normal as Normal
 from ._distributions import TruncatedNormal as TruncatedNormal
 from ._distributions import Uniform as Uniform
 from ._distributions import Weibull as Weibull
+from ._fluctuation import FluctuationDriven as FluctuationDriven
 from ._keys import _set_default_key_source as _set_default_key_source
 from ._matrices import DeltaOrthogonal as DeltaOrthogonal
 from ._matrices import Identity as Identity

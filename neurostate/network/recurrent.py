@@ -15,9 +15,9 @@ from .projection import Pathway, Projection, ProjectionState, as_pathway
 
 
 class RecurrentState(eqx.Module):
-    """The state of `Recurrent`: that of the cell, and that of its projection to itself."""
+    """The state of `Recurrent`: that of the neurons, and that of their projection to themselves."""
 
-    cell: Any
+    neurons: Any
     projection: ProjectionState
 
 
@@ -96,10 +96,24 @@ class Recurrent(eqx.Module):
 
         **Raises:** as the step of the cell.
         """
-        dt = as_milliseconds(dt, "Recurrent.step")
-        V = state.cell.V
+        return self.advance(state, input, dt=as_milliseconds(dt, "Recurrent.step"), key=key)
+
+    def advance(
+        self,
+        state: RecurrentState,
+        input: QuantityLike | Drive,
+        *,
+        dt: Any,
+        spiked: Array | None = None,
+        key: Key | None = None,
+    ) -> tuple[RecurrentState, Array]:
+        """The step, where the spikes of `state` may be known; see `AbstractNeuron.advance`."""
+        V = state.neurons.V
         given = as_drive(input, self.cell, V, "Recurrent")
         drive = summed([given, self.projection.drive(state.projection, V)], V)
-        cell, spike = self.cell.step(state.cell, drive, dt=dt, key=key)
+        if spiked is None:
+            cell, spike = self.cell.step(state.neurons, drive, dt=dt, key=key)
+        else:
+            cell, spike = self.cell.advance(state.neurons, drive, dt=dt, spiked=spiked)
         sent = flat(spike, self.out_size)
         return RecurrentState(cell, self.projection.step(state.projection, sent, sent, dt)), spike

@@ -13,6 +13,7 @@ from .._parameters import as_milliseconds
 from ..connect._base import AbstractConnection
 from ..neuron._fields import StaticFunction
 from ._drives import folded
+from ._layer import AbstractLayer
 
 
 class SequentialState(eqx.Module):
@@ -25,7 +26,8 @@ class Sequential(eqx.Module):
     """Layers one after the other: each is given the output of the one before, in the same step.
 
     A layer is a connection, a cell with a state (a neuron, a synapse, a readout, a `Recurrent`, another `Sequential`),
-    or a function of the array, which has its batch axes. So there is no delay between layers.
+    one of [`neurostate.layers`][], or a function of the array, which has its batch axes. So there is no delay between
+    layers.
 
     **Arguments:**
 
@@ -65,7 +67,7 @@ class Sequential(eqx.Module):
 
     @staticmethod
     def _as_layer(k: int, layer: Any) -> Any:
-        if isinstance(layer, AbstractConnection) or _has_state(layer):
+        if isinstance(layer, AbstractConnection | AbstractLayer) or has_state(layer):
             return layer
         if callable(layer) and not isinstance(layer, type):
             function: Any = layer if isinstance(layer, eqx.Module) else StaticFunction(layer)
@@ -98,7 +100,7 @@ class Sequential(eqx.Module):
         shape = as_shape(batch_shape)
         return SequentialState(
             tuple(
-                layer.init_state(shape, key=folded(key, k)) if _has_state(layer) else None
+                layer.init_state(shape, key=folded(key, k)) if has_state(layer) else None
                 for k, layer in enumerate(self.layers)
             )
         )
@@ -113,7 +115,7 @@ class Sequential(eqx.Module):
         dt = as_milliseconds(dt, "Sequential.step")
         x, states = input, []
         for k, (layer, at) in enumerate(zip(self.layers, state.layers, strict=True)):
-            if _has_state(layer):
+            if has_state(layer):
                 at, x = layer.step(at, x, dt=dt, key=folded(key, k))
             else:
                 x = layer(x)
@@ -136,5 +138,6 @@ class _Function(eqx.Module):
         return self.function(jnp.asarray(x))
 
 
-def _has_state(layer: Any) -> bool:
+def has_state(layer: Any) -> bool:
+    """Whether a layer is a cell, not a function."""
     return isinstance(layer, eqx.Module) and callable(getattr(layer, "step", None))

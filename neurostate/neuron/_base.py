@@ -92,12 +92,21 @@ class AbstractNeuron(AbstractCell[State]):
         **Raises:** `UnitError` for a wrong dimension of the input or of `dt`; `ValueError` if the input does not
         broadcast to the state, or `dt` is not a positive scalar.
         """
-        owner = type(self).__name__
-        drive = as_drive(current, self, getattr(state, "V"), owner)
-        dt = as_milliseconds(dt, f"{owner}.step")
         del key
-        advance = step_to_grid if self.spike_time == "grid" else step_to_crossing
-        return advance(self, state, drive, dt)
+        return self.advance(state, current, dt=as_milliseconds(dt, f"{type(self).__name__}.step"))
+
+    def advance(
+        self, state: State, current: QuantityLike | Drive, *, dt: Any, spiked: Array | None = None
+    ) -> tuple[State, Array]:
+        """The step, for `dt` in ms. `spiked`, the spikes of `state` where they are known, are not asked for again."""
+        drive = as_drive(current, self, getattr(state, "V"), type(self).__name__)
+        if self.spike_time == "grid":
+            return step_to_grid(self, state, drive, dt, spiked)
+        return step_to_crossing(self, state, drive, dt)
+
+    def spikes(self, state: State) -> Array:
+        """The spikes of a state, by its distance from the threshold."""
+        return self.spk_fun(self.distance(state))
 
     @classmethod
     def variables(cls) -> tuple[str, ...]:

@@ -1,0 +1,139 @@
+"""A stack of layers, each run over a block of time at once: so its matrix products are few and large."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+
+from .._custom_types import Key, PyTree
+from ..connect._base import AbstractConnection
+from ..neuron._base import AbstractNeuron
+from ._drives import folded
+from ._layer import AbstractLayer
+from .recurrent import Recurrent
+from .sequential import Sequential, SequentialState, has_state
+
+
+# Measured on CPUs: a product of so many rows is as fast by itself as within a larger one ...
+_ENOUGH_ROWS: Final = 48
+# ... and one of many more than so many has left the cache before the neurons read it.
+_BLOCK_ROWS: Final = 800
+
+
+def block_length(num_steps: int, num_rows: int, backend: str) -> int:
+    """For how many steps a layer is run at once, where a batch has `num_rows` elements."""
+    if backend != "cpu":
+        return num_steps
+    if num_rows >= _ENOUGH_ROWS:
+        return 1
+    block = _BLOCK_ROWS // max(num_rows, 1)
+    # In blocks of equal lengths, as far as that goes.
+    return num_steps if num_steps <= 2 * block else math.ceil(num_steps / math.ceil(num_steps / block))
+
+
+def run_layerwise(
+    model: Any,
+    state: PyTree,
+    inputs: PyTree,
+    keys: Key | None,
+    *,
+    num_steps: int,
+    dt: Any,
+    block: int,
+    unroll: int | bool,
+    checkpoint: bool,
+) -> tuple[PyTree, PyTree]:
+    """The state after the last step and the outputs of all steps: `block` steps of one layer, then of the next.
+
+    The spikes by which a neuron resets are handed on from step to step, not asked for again, so that their derivative
+    is stored once. With `checkpoint`, the backward pass runs a block again instead of storing what is in it.
+    """
+    carry = _start(model, state)
+    xs = (inputs, keys)
+    if block == 1 and not checkpoint:
+
+        def step(carry: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
+            return _step(model, carry, x[0], dt, x[1])
+
+        carry, outputs = jax.lax.scan(step, carry, xs, length=num_steps, unroll=unroll)
+        return _end(model, carry), outputs
+
+    def advance(carry: PyTree, xs: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
+        return _steps(model, carry, xs[0], dt, xs[1], unroll)
+
+    inside = jax.checkpoint(advance, prevent_cse=False) if checkpoint else advance
+    whole = num_steps // block * block
+    parts = []
+    if whole > block:
+        heads = jax.tree.map(lambda x: x[:whole].reshape(whole // block, block, *x.shape[1:]), xs)
+        carry, outputs = jax.lax.scan(inside, carry, heads)
+        parts.append(jax.tree.map(lambda y: y.reshape(whole, *y.shape[2:]), outputs))
+    elif whole:
+        carry, outputs = advance(carry, jax.tree.map(lambda x: x[:whole], xs))
+        parts.append(outputs)
+    if whole < num_steps:
+        carry, outputs = advance(carry, jax.tree.map(lambda x: x[whole:], xs))
+        parts.append(outputs)
+    return _end(model, carry), jax.tree.map(lambda *ys: jnp.concatenate(ys), *parts) if len(parts) > 1 else parts[0]
+
+
+# What is handed from step to step: the state, with the spikes where these decide on the reset
+
+
+def _hands_on_spikes(layer: Any) -> bool:
+    return isinstance(layer, AbstractNeuron) and type(layer).step is AbstractNeuron.step and layer.spike_time == "grid"
+
+
+def _start(layer: Any, state: Any) -> Any:
+    if isinstance(layer, Sequential):
+        return tuple(_start(part, at) for part, at in zip(layer.layers, state.layers, strict=True))
+    if isinstance(layer, Recurrent):
+        return (state, layer.cell.spikes(state.neurons)) if _hands_on_spikes(layer.cell) else state
+    return (state, layer.spikes(state)) if _hands_on_spikes(layer) else state
+
+
+def _end(layer: Any, carry: Any) -> Any:
+    if isinstance(layer, Sequential):
+        return SequentialState(tuple(_end(part, at) for part, at in zip(layer.layers, carry, strict=True)))
+    handed = _hands_on_spikes(layer.cell if isinstance(layer, Recurrent) else layer)
+    return carry[0] if handed else carry
+
+
+def _step(layer: Any, carry: Any, x: Any, dt: Any, key: Key | None) -> tuple[Any, Any]:
+    """One step of a layer, as its `step`."""
+    if isinstance(layer, Sequential):
+        carries = []
+        for k, (part, at) in enumerate(zip(layer.layers, carry, strict=True)):
+            at, x = _step(part, at, x, dt, folded(key, k))
+            carries.append(at)
+        return tuple(carries), x
+    if not has_state(layer):
+        return carry, layer(x)
+    cell: Any = layer
+    if _hands_on_spikes(layer.cell if isinstance(layer, Recurrent) else layer):
+        state, spike = cell.advance(carry[0], x, dt=dt, spiked=carry[1])
+        return (state, spike), spike
+    return cell.step(carry, x, dt=dt, **({} if key is None else {"key": key}))
+
+
+def _steps(layer: Any, carry: Any, xs: Any, dt: Any, keys: Key | None, unroll: int | bool) -> tuple[Any, Any]:
+    """Some steps of a layer, then of the next."""
+    if isinstance(layer, Sequential):
+        carries = []
+        for k, (part, at) in enumerate(zip(layer.layers, carry, strict=True)):
+            part_keys = None if keys is None else jax.vmap(lambda key: folded(key, k))(keys)  # noqa: B023
+            at, xs = _steps(part, at, xs, dt, part_keys, unroll)
+            carries.append(at)
+        return tuple(carries), xs
+    if isinstance(layer, AbstractConnection | AbstractLayer):
+        return carry, layer(xs)
+    if not has_state(layer):
+        return carry, jax.vmap(layer)(xs)
+
+    def step(carry: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
+        return _step(layer, carry, x[0], dt, x[1])
+
+    return jax.lax.scan(step, carry, (xs, keys), unroll=unroll)
