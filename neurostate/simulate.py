@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -15,10 +14,10 @@ import numpy as np
 from ._custom_types import Array, Float, Key, PyTree, QuantityLike, Shape, Size
 from ._parallel import scan_parallel
 from ._parameters import as_milliseconds
-from ._progress import BoundBar, ProgressBar, as_progress_bar
-from ._segments import scan_in_segments
+from ._progress import ProgressBar, as_progress_bar
+from ._simulation import run_by_steps, run_in_blocks
 from ._units import is_traced, measures
-from .network._layerwise import block_length, run_layerwise
+from .network._layerwise import block_length
 from .network.network import Network
 
 
@@ -166,12 +165,12 @@ def simulate(
         if record is not None or every != 1 or not outputs or progress is not None or isinstance(inputs, dict):
             raise ValueError(_MSG_LAYERWISE)
         block = segment or _block(layerwise, num_steps, _batch_shape(inputs, model.in_size))
-        kept_outputs, state = _run_layerwise(
+        kept_outputs, state = run_in_blocks(
             model, state, inputs, key, dt, np.int32(start), num_steps, block, unroll, segment is not None
         )
         return _solution(kept_outputs, state, None, start, every, num_steps, dt)
     bar = as_progress_bar(progress)
-    kept_outputs, state, records = _run(
+    kept_outputs, state, records = run_by_steps(
         model,
         state,
         inputs,
@@ -193,17 +192,6 @@ def simulate(
     return _solution(kept_outputs, state, records, start, every, num_steps, dt)
 
 
-def _compiled(run: Callable[..., Any]) -> Callable[..., Any]:
-    """`eqx.filter_jit`, but in place where a program is being staged, in which it would only be a barrier for XLA."""
-    jitted = eqx.filter_jit(run)
-
-    @functools.wraps(run)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return (run if is_traced(jnp.zeros(())) else jitted)(*args, **kwargs)
-
-    return call
-
-
 def _solution(
     outputs: PyTree, state: PyTree, records: PyTree, start: int, every: int, num_steps: int, dt: Any
 ) -> Solution:
@@ -212,108 +200,10 @@ def _solution(
     return Solution(outputs=outputs, state=state, ts=ts, records=records)
 
 
-@_compiled
-def _run_layerwise(
-    model: Model,
-    state: PyTree,
-    inputs: PyTree,
-    key: Key | None,
-    dt: float | Array,
-    start: np.int32,
-    num_steps: int,
-    block: int,
-    unroll: int | bool,
-    checkpoint: bool,
-) -> tuple[PyTree, PyTree]:
-    keys = None
-    if key is not None:
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(num_steps, dtype=jnp.int32) + start)
-    options: dict[str, Any] = {"num_steps": num_steps, "dt": dt, "block": block, "unroll": unroll}
-    state, outputs = run_layerwise(model, state, inputs, keys, checkpoint=checkpoint, **options)
-    return outputs, state
-
-
 def _block(layerwise: bool | int, num_steps: int, batch_shape: Shape) -> int:
     if layerwise is True:
         return block_length(num_steps, math.prod(batch_shape), jax.default_backend())
     return min(_int_between(layerwise, "layerwise", 1, None), num_steps)
-
-
-@_compiled
-def _run(
-    model: Model,
-    state: PyTree,
-    inputs: PyTree,
-    key: Key | None,
-    dt: float | Array,
-    bar: BoundBar | None,
-    start: np.int32,
-    *,
-    num_steps: int,
-    record: Callable[[PyTree, PyTree], PyTree] | None,
-    every: int,
-    reduce: str,
-    keep: bool,
-    unroll: int | bool,
-    segment: int | None,
-) -> tuple[PyTree, PyTree, PyTree]:
-    def step(state: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
-        i, current = x
-        keyed = {} if key is None else {"key": jax.random.fold_in(key, i + start)}
-        state, output = model.step(state, current, dt=dt, **keyed)
-        if bar is not None and segment is None:
-            bar.tick(i, state, output)
-        return state, output
-
-    def tick(xs: tuple[Any, Any], state: PyTree, ys: PyTree) -> None:
-        if bar is not None:
-            index = xs[0].reshape(-1)
-            bar.tick(index[-1], state, _row(ys, -1), stride=index.size, wait=True)
-
-    def kept(state: PyTree, output: PyTree) -> tuple[PyTree, PyTree]:
-        return output if keep else None, None if record is None else record(state, output)
-
-    needs_index = key is not None or bar is not None or inputs is None
-    index = jnp.arange(num_steps, dtype=jnp.int32) if needs_index else None
-    xs = (index, inputs)
-    scan = functools.partial(scan_in_segments, unroll=unroll, after=tick)
-    if every == 1:
-
-        def body(state: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
-            state, output = step(state, x)
-            return state, kept(state, output)
-
-        state, (outputs, records) = scan(body, state, xs, segment=segment)
-        return outputs, state, records
-
-    last = reduce == "last"
-    first = jax.eval_shape(lambda: step(state, _row(xs, 0)) if last else kept(*step(state, _row(xs, 0))))
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first[1] if last else first)
-
-    def gather(carry: tuple[PyTree, PyTree], x: tuple[Any, Any]) -> tuple[tuple[PyTree, PyTree], None]:
-        state, output = step(carry[0], x)
-        return (state, output if last else jax.tree.map(jnp.add, carry[1], kept(state, output))), None
-
-    inner = segment if segment is not None and segment < every else None
-
-    def block(state: PyTree, xs: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
-        (state, gathered), _ = scan_in_segments(gather, (state, blank), xs, segment=inner, unroll=unroll)
-        if last:
-            return state, kept(state, gathered)
-        return state, jax.tree.map(lambda x: x / every, gathered) if reduce == "mean" else gathered
-
-    split = num_steps // every * every
-    blocks = jax.tree.map(lambda x: x[:split].reshape(split // every, every, *x.shape[1:]), xs)
-    outer = None if segment is None else max(1, segment // every)
-    state, (outputs, records) = scan_in_segments(block, state, blocks, segment=outer, after=tick)
-    if split < num_steps:
-        rest = jax.tree.map(lambda x: x[split:], xs)
-        (state, _), _ = scan(gather, (state, blank), rest, segment=segment)
-    return outputs, state, records
-
-
-def _row(tree: PyTree, i: int) -> PyTree:
-    return jax.tree.map(lambda x: x[i], tree)
 
 
 # Reading the arguments

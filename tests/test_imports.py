@@ -22,7 +22,7 @@ LAYERS = (
     {"_units", "_parameters", "_progress", "_segments", "_cell", "_drive", "surrogate", "init", "integrate"},
     {"neuron", "synapse", "connect", "plasticity", "readout", "encode", "source", "conventions", "losses", "metrics"},
     {"network", "layers", "_check_units"},
-    {"simulate", "_parallel", "adaptive", "train", "exact", "diagnostics", "datasets"}
+    {"simulate", "_parallel", "_simulation", "adaptive", "train", "exact", "diagnostics", "datasets"}
     | {"nir", "snapshot", "plot", "testing"},
     {"stateful"},
     {"__init__", "__main__", "_demo"},

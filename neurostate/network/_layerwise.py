@@ -13,6 +13,7 @@ from ..connect._base import AbstractConnection
 from ..neuron._base import AbstractNeuron
 from ._drives import folded
 from ._layer import AbstractLayer
+from .network import Network
 from .recurrent import Recurrent
 from .sequential import Sequential, SequentialState, has_state
 
@@ -51,15 +52,15 @@ def run_layerwise(
     The spikes by which a neuron resets are handed on from step to step, not asked for again, so that their derivative
     is stored once. With `checkpoint`, the backward pass runs a block again instead of storing what is in it.
     """
-    carry = _start(model, state)
+    carry = handed_on(model, state)
     xs = (inputs, keys)
     if block == 1 and not checkpoint:
 
         def step(carry: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
-            return _step(model, carry, x[0], dt, x[1])
+            return step_handing_on(model, carry, x[0], dt, x[1])
 
         carry, outputs = jax.lax.scan(step, carry, xs, length=num_steps, unroll=unroll)
-        return _end(model, carry), outputs
+        return state_of(model, carry), outputs
 
     def advance(carry: PyTree, xs: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
         return _steps(model, carry, xs[0], dt, xs[1], unroll)
@@ -77,7 +78,7 @@ def run_layerwise(
     if whole < num_steps:
         carry, outputs = advance(carry, jax.tree.map(lambda x: x[whole:], xs))
         parts.append(outputs)
-    return _end(model, carry), jax.tree.map(lambda *ys: jnp.concatenate(ys), *parts) if len(parts) > 1 else parts[0]
+    return state_of(model, carry), jax.tree.map(lambda *ys: jnp.concatenate(ys), *parts) if len(parts) > 1 else parts[0]
 
 
 # What is handed from step to step: the state, with the spikes where these decide on the reset
@@ -87,31 +88,39 @@ def _hands_on_spikes(layer: Any) -> bool:
     return isinstance(layer, AbstractNeuron) and type(layer).step is AbstractNeuron.step and layer.spike_time == "grid"
 
 
-def _start(layer: Any, state: Any) -> Any:
+def handed_on(layer: Any, state: Any) -> Any:
+    """What the first step of a layer is given: its state, and the spikes of it."""
     if isinstance(layer, Sequential):
-        return tuple(_start(part, at) for part, at in zip(layer.layers, state.layers, strict=True))
+        return tuple(handed_on(part, at) for part, at in zip(layer.layers, state.layers, strict=True))
+    if isinstance(layer, Network):
+        cells = {name: cell for name, cell in layer.populations.items() if _hands_on_spikes(cell)}
+        return state, {name: cell.spikes(state.populations[name]) for name, cell in cells.items()}
     if isinstance(layer, Recurrent):
         return (state, layer.cell.spikes(state.neurons)) if _hands_on_spikes(layer.cell) else state
     return (state, layer.spikes(state)) if _hands_on_spikes(layer) else state
 
 
-def _end(layer: Any, carry: Any) -> Any:
+def state_of(layer: Any, carry: Any) -> Any:
+    """The state in what is handed on."""
     if isinstance(layer, Sequential):
-        return SequentialState(tuple(_end(part, at) for part, at in zip(layer.layers, carry, strict=True)))
+        return SequentialState(tuple(state_of(part, at) for part, at in zip(layer.layers, carry, strict=True)))
     handed = _hands_on_spikes(layer.cell if isinstance(layer, Recurrent) else layer)
-    return carry[0] if handed else carry
+    return carry[0] if handed or isinstance(layer, Network) else carry
 
 
-def _step(layer: Any, carry: Any, x: Any, dt: Any, key: Key | None) -> tuple[Any, Any]:
-    """One step of a layer, as its `step`."""
+def step_handing_on(layer: Any, carry: Any, x: Any, dt: Any, key: Key | None) -> tuple[Any, Any]:
+    """One step of a layer, with the bits of its `step`."""
     if isinstance(layer, Sequential):
         carries = []
         for k, (part, at) in enumerate(zip(layer.layers, carry, strict=True)):
-            at, x = _step(part, at, x, dt, folded(key, k))
+            at, x = step_handing_on(part, at, x, dt, folded(key, k))
             carries.append(at)
         return tuple(carries), x
     if not has_state(layer):
         return carry, layer(x)
+    if isinstance(layer, Network):
+        state, spikes = layer.advance(carry[0], x, dt=dt, spiked=carry[1], key=key)
+        return (state, {name: spikes[name] for name in carry[1]}), {name: spikes[name] for name in layer.outputs}
     cell: Any = layer
     if _hands_on_spikes(layer.cell if isinstance(layer, Recurrent) else layer):
         state, spike = cell.advance(carry[0], x, dt=dt, spiked=carry[1])
@@ -134,6 +143,6 @@ def _steps(layer: Any, carry: Any, xs: Any, dt: Any, keys: Key | None, unroll: i
         return carry, jax.vmap(layer)(xs)
 
     def step(carry: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
-        return _step(layer, carry, x[0], dt, x[1])
+        return step_handing_on(layer, carry, x[0], dt, x[1])
 
     return jax.lax.scan(step, carry, (xs, keys), unroll=unroll)

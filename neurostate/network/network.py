@@ -192,7 +192,16 @@ class Network(eqx.Module):
         **Raises:** `ValueError` for an unknown name, or another `dt` than that of the delays; and as the steps of the
         populations.
         """
-        dt = as_milliseconds(dt, "Network.step")
+        state, spikes = self.advance(state, input, dt=as_milliseconds(dt, "Network.step"), key=key)
+        return state, {name: spikes[name] for name in self.outputs}
+
+    def advance(
+        self, state: NetworkState, input: Any, *, dt: Any, spiked: Mapping[str, Array] = {}, key: Key | None = None
+    ) -> tuple[NetworkState, dict[str, Array]]:
+        """The step, for `dt` in ms, with the spikes of all populations; `spiked` has those of `state` that are known.
+
+        See `AbstractNeuron.advance`.
+        """
         if self.dt is not None and not is_traced(dt) and abs(float(dt) - self.dt) > 1e-6 * self.dt:
             raise ValueError(
                 f"`Network.step` got dt={float(dt)} ms, but the delays of the network were made for dt={self.dt} ms. "
@@ -219,14 +228,19 @@ class Network(eqx.Module):
                 if drive is not None:
                     drives[name].append(as_drive(drive, cell, state.populations[name].V, f"Network of {name!r}"))
                 drive = summed(drives[name], V[name])
-            populations[name], spikes[name] = cell.step(state.populations[name], drive, dt=dt, key=keys[name])
+            neurons: Any = cell
+            at = state.populations[name]
+            if name in spiked:
+                populations[name], spikes[name] = neurons.advance(at, drive, dt=dt, spiked=spiked[name])
+            else:
+                populations[name], spikes[name] = cell.step(at, drive, dt=dt, key=keys[name])
         flats = {n: flat(spike, tuple(self.populations[n].out_size)) for n, spike in spikes.items()}
         projections = {}
         for name, path in self.projections.items():
             sent = flats[path.pre.name] if path.pre.index is None else flats[path.pre.name][..., path.pre.index]
             at = state.projections[name]
             projections[name] = path.step(at, sent, flats[path.post], dt, given.get(name))
-        return NetworkState(populations, projections, inputs), {name: spikes[name] for name in self.outputs}
+        return NetworkState(populations, projections, inputs), spikes
 
     def monitor(self, *names: str, dt: float | None = None) -> Monitor:
         """What `simulate` records by these selectors: a function of the state and the output after a step.
