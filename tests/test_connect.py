@@ -79,7 +79,7 @@ def test_calls_and_derivatives_are_those_of_the_matrix(name, double):
         connection = CONNECTIONS[name]()
         eps = 100 * float(np.finfo(np.float64 if double else np.float32).eps)
         params, rest = eqx.partition(connection, eqx.is_inexact_array)
-        run = jax.jit(lambda params, x: eqx.combine(params, rest)(x))
+        run = lambda params, x: eqx.combine(params, rest)(x)  # noqa: E731
         close = lambda a, b: np.abs(flat(a) - b).max() <= eps * (1 + np.abs(b).max())  # noqa: E731
 
         # The first of the batch are single spikes, one of each neuron, and give the matrix; then some, none and all.
@@ -87,7 +87,19 @@ def test_calls_and_derivatives_are_those_of_the_matrix(name, double):
         single = np.eye(num_in).reshape(num_in, *connection.in_size)
         signals = [signal(connection, *case) for case in ((0.1, True), (0.1, False), (0.0, False), (1.0, True))]
         x = jnp.asarray(np.concatenate([single, *signals]), float)
-        y = run(params, x)
+        toward, weight = (RNG.standard_normal((len(x), *size)) for size in (connection.in_size, connection.out_size))
+
+        def loss(params, x):
+            y = run(params, x)
+            return (y * weight.astype(y.dtype)).sum(), y
+
+        @jax.jit
+        def derivatives(params, x):
+            (value, y), slopes = jax.value_and_grad(loss, (0, 1), has_aux=True)(params, x)
+            mapped = jax.vmap(lambda x: run(params, x))(x)
+            return value, y, mapped, slopes, jax.jvp(lambda x: run(params, x), (x,), (jnp.asarray(toward, x.dtype),))[1]
+
+        y = derivatives(params, x)[1] if double else jax.jit(run)(params, x)
         assert y.shape == (len(x), *connection.out_size) and y.dtype == x.dtype
         matrix = flat(y[:num_in])
         assert close(y, flat(x) @ matrix)
@@ -95,20 +107,13 @@ def test_calls_and_derivatives_are_those_of_the_matrix(name, double):
             return
 
         # The map is linear in x, and the derivatives are exact, of silent neurons too.
-        toward, weight = (jnp.asarray(RNG.standard_normal(a.shape), a.dtype) for a in (x, y))
-        loss = lambda params, x: (run(params, x) * weight).sum()  # noqa: E731
-
-        @jax.jit
-        def derivatives(params, x):
-            mapped = jax.vmap(lambda x: run(params, x))(x)
-            return mapped, jax.grad(loss, (0, 1))(params, x), jax.jvp(lambda x: run(params, x), (x,), (toward,))[1]
-
-        mapped, (by_params, by_x), slope = derivatives(params, x)
+        _, again, mapped, (by_params, by_x), slope = derivatives(params, x)
+        assert close(again, flat(y))
         assert close(mapped, flat(y)) and close(by_x, flat(weight) @ matrix.T) and close(slope, flat(toward) @ matrix)
         if double:
-            move = jax.tree.map(lambda p: jnp.asarray(RNG.standard_normal(p.shape)), params)
-            at = lambda s: loss(jax.tree.map(lambda p, m: p + s * m, params, move), x)  # noqa: E731
-            exact = sum(jax.tree.leaves(jax.tree.map(lambda a, b: (a * b).sum(), by_params, move)))
+            move = jax.tree.map(lambda p: RNG.standard_normal(p.shape), params)
+            at = lambda s: derivatives(jax.tree.map(lambda p, m: np.asarray(p) + s * m, params, move), x)[0]  # noqa: E731
+            exact = sum(jax.tree.leaves(jax.tree.map(lambda a, b: (np.asarray(a) * b).sum(), by_params, move)))
             assert abs((at(1e-6) - at(-1e-6)) / 2e-6 - exact) <= 1e-6 * max(1.0, abs(exact))
 
 
@@ -144,12 +149,10 @@ def test_events_at_the_edges_of_words_and_groups(size, monkeypatch):
     if size < 40_000:
         monkeypatch.setattr(_events, "_WORDS", 1)
         monkeypatch.setattr(_events, "_GROUP", 2)
+    append = lambda i, c: (c[0].at[c[1]].set(i), c[1] + 1)  # noqa: E731
+    indices = jax.jit(lambda h: _events.for_each_event(h, append, (jnp.full(size, -1), jnp.asarray(0))))
     for happened in (np.zeros(size, bool), np.ones(size, bool), RNG.random(size) < 0.02, np.arange(size) == size - 1):
-        found = jax.jit(
-            lambda h: _events.for_each_event(
-                h, lambda i, c: (c[0].at[c[1]].set(i), c[1] + 1), (jnp.full(size, -1), jnp.asarray(0))
-            )
-        )(happened)
+        found = indices(happened)
         expected = np.flatnonzero(happened)
         assert int(found[1]) == expected.size and np.array_equal(found[0][: expected.size], expected)
 
@@ -213,10 +216,14 @@ def test_dales_law_survives_training():
     sign = np.where(np.arange(4) < 3, 1, -1)
     connection = C.Dense(4, 2, ns.init.Normal(0.0, 0.1), sign=sign, key=KEY)
     params, rest = eqx.partition(connection, eqx.is_inexact_array)
-    for step in range(50):
-        x, y = jnp.asarray(RNG.random((8, 4)), jnp.float32), jnp.asarray(RNG.standard_normal((8, 2)), jnp.float32)
-        slope = jax.grad(lambda p: ((eqx.combine(p, rest)(x) - y) ** 2).mean())(params)  # noqa: B023
-        params = jax.tree.map(lambda p, g: p - 0.3 * g, params, slope)
+
+    @jax.jit
+    def trained(params, x, y):
+        slope = jax.grad(lambda p: ((eqx.combine(p, rest)(x) - y) ** 2).mean())(params)
+        return jax.tree.map(lambda p, g: p - 0.3 * g, params, slope)
+
+    for _ in range(50):
+        params = trained(params, RNG.random((8, 4), np.float32), RNG.standard_normal((8, 2), np.float32))
     matrix = np.asarray(eqx.combine(params, rest).matrix())
     assert np.all(matrix * sign[:, None] >= 0) and np.abs(matrix).max() > 0.05
 

@@ -24,9 +24,15 @@ CLAMPED |= dict(escape_rate=RATE, escape_width=WIDTH, V_th_reset=-50.0)
 KEY = jax.random.key(0)
 
 
-def spikes(dt, num_steps, **options):
+@eqx.filter_jit
+def simulated(dt, num_steps, options):
     gif = ns.Gif(10000, **(CLAMPED | options))
-    return np.asarray(ns.simulate(gif, jnp.zeros((num_steps, 10000)), dt=dt, key=KEY).outputs)
+    return ns.simulate(gif, jnp.zeros((num_steps, 10000)), dt=dt, key=KEY).outputs
+
+
+def spikes(dt, num_steps, **options):
+    # The numbers are traced, so that one program serves them all.
+    return np.asarray(simulated(jnp.asarray(dt), num_steps, {k: jnp.asarray(x) for k, x in options.items()}))
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -123,10 +129,11 @@ def test_gradients(detach_reset):
 
         @eqx.filter_jit
         @eqx.filter_grad
-        def gradient(cell, currents):
-            return ns.simulate(cell, currents, dt=0.5, key=KEY).outputs.sum()
+        def gradient(cell, counted):
+            spikes = ns.simulate(cell, jnp.full((40, 50), 0.3), dt=0.5, key=KEY).outputs
+            return (spikes * counted[:, None]).sum()
 
-        one, many = (gradient(cell, jnp.full((num_steps, 50), 0.3)) for num_steps in (1, 40))
+        one, many = (gradient(cell, jnp.asarray(np.arange(40) < num_steps, float)) for num_steps in (1, 40))
         state = cell.init_state()
         after = cell.step(state, 0.3, dt=0.5, key=KEY)[0]
         bits = jax.random.bits(jax.random.fold_in(KEY, 0), (50,), jnp.uint32)

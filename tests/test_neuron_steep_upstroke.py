@@ -30,7 +30,7 @@ def simulate(V_th, dt, num_steps, spk_reset="hard"):
 
 def spikes_of(V_th, dt, **options):
     """The times of the spikes of each neuron, and how far after the last grid point they all are, in steps."""
-    spikes, since = map(np.asarray, simulate(V_th, dt, round(DURATION / dt), **options))
+    spikes, since = map(np.asarray, simulate(jnp.asarray(V_th), jnp.asarray(dt), round(DURATION / dt), **options))
     steps = [np.flatnonzero(lane) for lane in spikes.T]
     times = [(k + 1) * dt - since[k, lane].astype(float) for lane, k in enumerate(steps)]
     return times, 1 - since[spikes > 0].astype(float) / dt

@@ -302,20 +302,26 @@ def test_a_hard_reset_is_exact(dtype):
             assert found.dtype == dtype and bool((found == expected).all())
 
 
+@jax.jit
+def derivatives_of_a_hard_reset(V, spike, V_reset):
+    """By each of `jacfwd` and `jacrev`: the first ones, and the second ones by each of them again."""
+    reset = lambda V, spike, V_reset: ns.LIF(1, spk_reset="hard").reset_voltage(V, spike, 0.0, V_reset)  # noqa: E731
+    ways = (jax.jacfwd, jax.jacrev)
+    mapped = lambda f: jax.vmap(f, (0, None, 0))(V, spike, V_reset)  # noqa: E731
+    first = [once(reset, (0, 1, 2)) for once in ways]
+    return [(mapped(f), [mapped(twice(f, (0, 1, 2))) for twice in ways]) for f in first]
+
+
 @pytest.mark.parametrize("spike", [0.0, 1.0])
 def test_the_derivatives_of_a_hard_reset_are_the_documented_ones(spike):
     with x64():
-        cell = ns.LIF(1, spk_reset="hard")
-        reset = lambda V, spike, V_reset: cell.reset_voltage(V, spike, 0.0, V_reset)  # noqa: E731
-        V, V_reset = jnp.asarray([1.3, -0.7, 20.0]), jnp.asarray([-0.3, 0.2, -65.0])
+        V, V_reset = np.array([1.3, -0.7, 20.0]), np.array([-0.3, 0.2, -65.0])
         first = [np.ones(3), V_reset - V, np.full(3, spike)]
         # `top` is held fixed: the spike's derivative changes with `V_reset` alone.
         second = [[0, 0, 0], [0, 0, 1], [0, 1, 0]]
-        for once in (jax.jacfwd, jax.jacrev):
-            slopes = jax.vmap(once(reset, (0, 1, 2)), (0, None, 0))(V, spike, V_reset)
+        for slopes, both in derivatives_of_a_hard_reset(V, spike, V_reset):
             np.testing.assert_array_equal(slopes, first)
-            for twice in (jax.jacfwd, jax.jacrev):
-                found = jax.vmap(twice(once(reset, (0, 1, 2)), (0, 1, 2)), (0, None, 0))(V, spike, V_reset)
+            for found in both:
                 np.testing.assert_array_equal(np.array(found)[..., 0], second)
 
 
