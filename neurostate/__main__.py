@@ -64,7 +64,7 @@ def _rows(report: Report) -> list[tuple[str, str]]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m neurostate", description=DESCRIPTION)
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="random seed (default: 0)")
-    parser.add_argument("--epochs", type=_epochs, default=30, metavar="N", help="epochs of training (default: 30)")
+    parser.add_argument("--epochs", type=_epochs, default=40, metavar="N", help="epochs of training (default: 40)")
     parser.add_argument(
         "--out",
         type=_picture,
