@@ -33,7 +33,7 @@ import numpy as np
 import pytest
 
 import neurostate as ns
-from neurostate.stateful._porting import TABLE, answer
+from neurostate.stateful._porting import BRAINTOOLS, TABLE, answer
 
 
 T, environ = ns.transform, ns.environ
@@ -86,6 +86,11 @@ def check(space: str, name: str, said: str) -> None:
 @pytest.mark.parametrize(("space", "name"), [(space, name) for space, rows in TABLE.items() for name in rows])
 def test_a_row_is_true(space, name):
     check(space, name, TABLE[space][name])
+
+
+@pytest.mark.parametrize("name", ["conn", "input", "metric", "optim", "quad", "spike", "trainer"])
+def test_a_module_of_braintools_says_where_its_names_are(name):
+    check("", name, BRAINTOOLS[name])
 
 
 WRONG = [

@@ -1,4 +1,4 @@
-"""The public names of brainstate 0.6 and of brainpy.state's `Dynamics`, with what they are here.
+"""The public names of brainstate 0.6, of brainpy.state's `Dynamics`, and the modules of braintools: what they are here.
 
 For a name that is missing here, the modules, `StateRef` and `nn.Module` say by `answer` what to use instead. The whole
 table is `notebooks/porting.md`.
@@ -32,11 +32,14 @@ _NO_SAMPLER = "`jax.random` has no such sampler: draw with `numpy.random.Generat
 _LAYER = "Use `neurostate.nn.Layer` with `equinox.nn.{}`."
 _CHANNELS = "Use `neurostate.nn.Layer` with `equinox.nn.{}`, which has the channels first."
 _BIJECTOR = (
-    "Keep the unconstrained numbers in a `neurostate.ParamState` and apply the bijector, such as `jax.nn.softplus`, "
-    "where they are read or in the training code."
+    "Give `neurostate.Optimizer` the bounds, `constraints={path: bijector}`, with a bijector of `neurostate.train`, or "
+    "apply one to a `neurostate.ParamState` where it is read."
 )
 _PENALTY = "Add the penalty to the loss, over the values of `neurostate.nn.Module.parameters`."
-_METRIC = "Count in a `neurostate.LongTermState`, or compute it from the outputs of `neurostate.transform.for_loop`."
+_METRIC = (
+    "Compute it from the outputs of `neurostate.transform.for_loop`, such as with `neurostate.metrics`, or count in a "
+    "`neurostate.LongTermState`."
+)
 _WEIGHT = "Compute the weight from a `neurostate.ParamState` in the `update` of a `neurostate.nn.Module` of your own."
 _SPARSE = "Use `neurostate.connect.EventSparse`, with edges such as those of `neurostate.connect.fixed_outdegree`."
 _WHERE = "Write it with `jax.numpy.where`."
@@ -277,9 +280,23 @@ for _space in ("graph", "mixin", "util"):
     TABLE[""][_space] = "Its names are elsewhere: " + ", ".join(f"`{x}`" for x in dict.fromkeys(TABLE[_space].values()))
 
 
+# The modules of braintools that are not here under their names.
+BRAINTOOLS: dict[str, str] = {
+    "cogtask": "Write the trials as arrays; `notebooks/07_learning_over_long_times.ipynb` has a task.",
+    "conn": "neurostate.connect",
+    "input": "neurostate.source",
+    "metric": "Losses are in `neurostate.losses`, accuracies and spike train distances in `neurostate.metrics`.",
+    "optim": "Use `neurostate.Optimizer` with a transformation of Optax: `Optimizer(optax.adam(1e-3), params)`.",
+    "quad": "neurostate.integrate",
+    "spike": "neurostate.encode",
+    "trainer": "Use `neurostate.train.fit`.",
+    "visualize": "Draw the records with Matplotlib.",
+}
+
+
 def answer(space: str, name: str) -> str | None:
-    """What to say to someone who looks for a name of brainstate where it is missing."""
-    said = TABLE[space].get(name)
+    """What to say to someone who looks for a name of brainstate or braintools where it is missing."""
+    said = TABLE[space].get(name) or (BRAINTOOLS.get(name) if space == "" else None)
     if not said or said.startswith("~"):
         return None
     owner = f"neurostate.{space}" if space else "neurostate"
