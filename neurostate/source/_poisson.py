@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import jax
@@ -14,6 +15,7 @@ from .._custom_types import Array, Key, Shape
 _FEW: Final = 12.0
 
 
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
 def poisson(key: Key, mean: Array, shape: Shape, dtype: Any) -> Array:
     """Numbers from the Poisson distribution of that mean, in a floating dtype.
 
