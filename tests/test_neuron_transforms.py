@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import brainunit as u
@@ -99,3 +100,16 @@ def test_what_of_a_reset_the_gradient_sees(kind, spk_reset, detach_reset):
     }[spk_reset]
     decay = 1.0 if kind is ns.IF else np.exp(-DT / tau)
     np.testing.assert_allclose(found, decay * expected, rtol=1e-12, atol=1e-14)
+
+
+def test_a_detached_reset_keeps_what_a_spike_does_to_the_adaptation():
+    """The next `V` and `a`, by the `V` before, of a neuron above its threshold."""
+    tau, tau_a, x = 5.0, 50.0, 0.2  # x above the threshold of 1
+    for detach, of_reset in ((False, 0.3 * (1 - x)), (True, 0.0)):
+        cell = ns.ALIF(1, tau=tau, tau_a=tau_a, beta=0.0, detach_reset=detach)
+        state = dataclasses.replace(cell.init_state(), V=jnp.array([1 + x]))
+        step = lambda V: cell.step(dataclasses.replace(state, V=V), 0.0, dt=1.0)[0]  # noqa: B023, E731
+        slopes = jax.jacfwd(step)(state.V)
+        decay, decay_a = np.exp(-1 / tau), np.exp(-1 / tau_a)
+        np.testing.assert_allclose(slopes.V, [[decay * (1 - of_reset)]], rtol=1e-5)
+        np.testing.assert_allclose(slopes.a, [[decay_a * 0.3 * (1 - x)]], rtol=1e-5)

@@ -49,7 +49,10 @@ def step_to_grid(
         if left is not None:
             left = jnp.where(old > 0, _whole_steps(cell.tau_ref, dt), left)
             held = left > 0
-        start = cell.reset(start, jax.lax.stop_gradient(old) if cell.detach_reset else old)
+        after = cell.reset(start, old)
+        if cell.detach_reset:
+            after = after.with_(V=cell.reset(start, jax.lax.stop_gradient(old)).V)
+        start = after
     new = cell.flow(start, drive, dt, held)
     if drive.jump is not None:
         jump = drive.jump if held is None else jnp.where(held, 0, drive.jump)

@@ -58,7 +58,8 @@ class LIF(AbstractODENeuron[LIFState]):
     - `tau_ref`: The refractory period, a time, or `None`. No spike follows for so long, on the grid for the least
         number of steps that is not shorter. Until the step in which the next one may come, `V` stays where the reset
         put it, whatever the drive.
-    - `detach_reset`: Whether the gradient ignores that the reset depends on the spike.
+    - `detach_reset`: Whether the gradient ignores that the reset of `V` depends on the spike. What a spike does to
+        other variables, as to an adaptation, keeps its gradient.
     - `integrator`: The name of an integrator in [`neurostate.integrate`][], or a function like these. The default is
         exact here.
     - `spike_time`: With `"grid"`, a spike is counted and the reset acts at the end of the step. Against continuous
