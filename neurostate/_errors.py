@@ -43,11 +43,14 @@ class NonFiniteError(NeurostateError, FloatingPointError):
     """Training came upon an infinite number or NaN.
 
     `epoch` and `step` count from 1; `gradients` and `values` are the paths of the parameters whose gradient, or whose
-    new value, is not finite; `state` is the training state from before that step.
+    new value, is not finite; `state` is the training state from before that step, or if it was the validation loss that
+    is not finite, the one that gave it.
     """
 
-    def __init__(self, epoch: int, step: int, loss: float, gradients: list[str], values: list[str], state: object):
-        super().__init__(non_finite(epoch, step, loss, gradients, values))
+    def __init__(
+        self, epoch: int, step: int, loss: float, gradients: list[str], values: list[str], state: object, what: str = ""
+    ):
+        super().__init__(what or non_finite(epoch, step, loss, gradients, values))
         self.epoch, self.step, self.loss = epoch, step, loss
         self.gradients, self.values, self.state = gradients, values, state
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from ._custom_types import Array, PyTree, QuantityLike
+from ._dependence import AFFINE, OTHER, dependence
 from ._errors import not_parallel
 from ._parameters import as_milliseconds
 from .connect._base import AbstractConnection
@@ -19,15 +20,6 @@ from .network.sequential import Sequential, SequentialState
 
 # By rows; each entry is an array over the elements.
 Matrix: TypeAlias = list[list[Array]]
-
-# How a value depends on the state: not at all, on the same element of it by an affine function, or otherwise.
-_FREE: Final = 0
-_AFFINE: Final = 1
-_OTHER: Final = 2
-
-_SUMS: Final = frozenset({"add", "sub", "neg", "add_any", "copy", "copy_p"})
-_SAME_WHERE_SHAPE_IS: Final = frozenset({"broadcast_in_dim", "reshape"})
-_CALLS: Final = frozenset({"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"})
 
 
 def scan_parallel(model: Any, state: PyTree, inputs: PyTree, *, dt: QuantityLike) -> tuple[PyTree, PyTree, PyTree]:
@@ -104,7 +96,7 @@ def _run_cell(cell: Any, state: PyTree, inputs: PyTree, dt: Any, name: str) -> t
 
     # What is scanned is how far the state is from where it started, so that an offset costs no precision.
     b = jax.vmap(lambda x: jax.tree.map(jnp.subtract, move(start, x), start))(inputs)
-    varies = _dependence(jax.make_jaxpr(matrix)(first), [_AFFINE] * len(jax.tree.leaves(first)))
+    varies = dependence(jax.make_jaxpr(matrix)(first), [AFFINE] * len(jax.tree.leaves(first)))
     if any(varies):
         far = jax.lax.associative_scan(_compose, (jax.vmap(matrix)(inputs), b))[1]
     else:
@@ -160,8 +152,8 @@ def _check_affine(cell: Any, step: Any, state: PyTree, first: PyTree, name: str)
     if len(kinds) > 1 or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
         raise ValueError(not_parallel(name, f"its state must be floats of one shape and dtype, got {sorted(kinds)}"))
     program = jax.make_jaxpr(lambda state: step(state, first)[0])(state)
-    found = _dependence(program, [_AFFINE] * len(leaves))
-    wrong = [path for path, how in zip(names, found, strict=True) if how == _OTHER]
+    found = dependence(program, [AFFINE] * len(leaves))
+    wrong = [path for path, how in zip(names, found, strict=True) if how == OTHER]
     if wrong:
         reasons = {
             "it has a reset": getattr(cell, "has_reset", False) and getattr(cell, "spk_reset", None) is not None,
@@ -171,37 +163,3 @@ def _check_affine(cell: Any, step: Any, state: PyTree, first: PyTree, name: str)
         known = " and ".join(reason for reason, holds in reasons.items() if holds)
         of = f"the new `{'`, `'.join(wrong)}` is not an affine function of the same element of the state before"
         raise ValueError(not_parallel(name, known or of))
-
-
-def _dependence(program: Any, inputs: list[int]) -> list[int]:
-    """How the outputs of a jaxpr depend on the state, if its inputs do as given. At worst it says too much."""
-    jaxpr = getattr(program, "jaxpr", program)
-    known = {id(var): how for var, how in zip(jaxpr.invars, inputs, strict=True)}
-
-    def of(var: Any) -> int:
-        return known.get(id(var), _FREE)
-
-    for eqn in jaxpr.eqns:
-        given = [of(var) for var in eqn.invars]
-        if not any(given):
-            continue
-        if eqn.primitive.name in _CALLS:
-            found = _dependence(eqn.params["jaxpr"], given)
-        else:
-            found = [_of_primitive(eqn, given)] * len(eqn.outvars)
-        known.update(zip(map(id, eqn.outvars), found, strict=True))
-    return [of(var) for var in jaxpr.outvars]
-
-
-def _of_primitive(eqn: Any, given: list[int]) -> int:
-    name, shape = eqn.primitive.name, eqn.outvars[0].aval.shape
-    moved = any(how and var.aval.shape != shape for var, how in zip(eqn.invars, given, strict=True))
-    if _OTHER in given or moved:
-        return _OTHER
-    if name in _SUMS or name in _SAME_WHERE_SHAPE_IS:
-        return _AFFINE
-    if name == "convert_element_type" and jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
-        return _AFFINE
-    if (name == "mul" and sum(given) == 1) or (name in ("div", "select_n") and not given[name == "div"]):
-        return _AFFINE
-    return _OTHER

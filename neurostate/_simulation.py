@@ -16,8 +16,6 @@ from ._progress import BoundBar
 from ._segments import scan_in_segments
 from ._units import is_traced
 from .network._layerwise import handed_on, run_layerwise, state_of, step_handing_on
-from .network.recurrent import Recurrent
-from .network.sequential import Sequential
 
 
 def _compiled(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,8 +70,8 @@ def run_by_steps(
     segment: int | None,
 ) -> tuple[PyTree, PyTree, PyTree]:
     """The outputs that are kept, the state after the last step, and the records."""
-    # Where states are run again, and between layers, the spikes are handed on with them instead of asked for again.
-    hands_on = segment is not None or isinstance(model, Sequential | Recurrent)
+    # Where states are run again, the spikes are handed on with them instead of asked for again.
+    hands_on = segment is not None
 
     def step(state: PyTree, x: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
         i, current = x

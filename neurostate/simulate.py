@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import equinox as eqx
@@ -23,8 +24,9 @@ from .network.network import Network
 
 Record: TypeAlias = Callable[[PyTree, PyTree], PyTree] | str | Sequence[str]
 _MSG_LAYERWISE: Final = (
-    "`simulate` runs layer by layer (`layerwise`) without `record`, `every`, `outputs=False`, `progress` and inputs by "
-    "population. Leave these out, or leave `layerwise` out: the results are the same but for rounding."
+    "`simulate` runs layer by layer (`layerwise`) with `inputs` for each step, not by population, and without "
+    "`record`, `every`, `outputs=False` and `progress`. Leave these out, or leave `layerwise` out: the results are the "
+    "same but for rounding."
 )
 _MSG_PARALLEL: Final = (
     "`simulate` computes all steps at once (`parallel`) without `layerwise`, `key`, `every`, `checkpoint` and "
@@ -162,7 +164,7 @@ def simulate(
         records = None if keep is None else jax.vmap(keep)(states, found)
         return _solution(found if outputs else None, state, records, start, every, num_steps, dt)
     if layerwise is not False:
-        if record is not None or every != 1 or not outputs or progress is not None or isinstance(inputs, dict):
+        if record is not None or every != 1 or not outputs or progress is not None or not _by_step(inputs):
             raise ValueError(_MSG_LAYERWISE)
         block = segment or _block(layerwise, num_steps, _batch_shape(inputs, model.in_size))
         kept_outputs, state = run_in_blocks(
@@ -170,22 +172,24 @@ def simulate(
         )
         return _solution(kept_outputs, state, None, start, every, num_steps, dt)
     bar = as_progress_bar(progress)
-    kept_outputs, state, records = run_by_steps(
-        model,
-        state,
-        inputs,
-        key,
-        dt,
-        None if bar is None else bar.bind(num_steps),
-        np.int32(start),  # an array, so that another one is not another program
-        num_steps=num_steps,
-        record=_as_record(record, model, state, dt),
-        every=every,
-        reduce=reduce,
-        keep=bool(outputs),
-        unroll=unroll,
-        segment=segment,
-    )
+    bound, keep = None if bar is None else bar.bind(num_steps), _as_record(record, model, state, dt)
+    with _says_if_it_needs_input(model, inputs, num_steps):
+        kept_outputs, state, records = run_by_steps(
+            model,
+            state,
+            inputs,
+            key,
+            dt,
+            bound,
+            np.int32(start),  # an array, so that another one is not another program
+            num_steps=num_steps,
+            record=keep,
+            every=every,
+            reduce=reduce,
+            keep=bool(outputs),
+            unroll=unroll,
+            segment=segment,
+        )
     if bar is not None and not any(map(is_traced, jax.tree.leaves((kept_outputs, state)))):
         jax.block_until_ready(state)
         jax.effects_barrier()
@@ -200,6 +204,11 @@ def _solution(
     return Solution(outputs=outputs, state=state, ts=ts, records=records)
 
 
+def _by_step(inputs: PyTree) -> bool:
+    """Whether there is one input for each step, of the model as a whole."""
+    return inputs is not None and not isinstance(inputs, Mapping)
+
+
 def _block(layerwise: bool | int, num_steps: int, batch_shape: Shape) -> int:
     if layerwise is True:
         return block_length(num_steps, math.prod(batch_shape), jax.default_backend())
@@ -207,6 +216,21 @@ def _block(layerwise: bool | int, num_steps: int, batch_shape: Shape) -> int:
 
 
 # Reading the arguments
+
+
+@contextlib.contextmanager
+def _says_if_it_needs_input(model: Any, inputs: PyTree, num_steps: int) -> Iterator[None]:
+    """Says of an error about None, in a run that is given the number of steps alone, that this was the input."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:  # either is raised where JAX gets None for an array
+        if inputs is not None or "None" not in str(error):
+            raise
+        raise TypeError(
+            f"`simulate` got the number of steps, {num_steps}, in place of inputs, so that each step of the "
+            f"`{type(model).__name__}` had the input None, and failed: {error}\nA model that needs an input gets one "
+            "for each step: an array of shape (time, *batch, *model.in_size)."
+        ) from error
 
 
 def _num_steps(inputs: PyTree) -> int:
@@ -280,7 +304,10 @@ def _segment(checkpoint: bool | int | None, num_steps: int) -> int | None:
     if checkpoint is None or checkpoint is False:
         return None
     if checkpoint is True:
-        segment = math.isqrt(num_steps - 1) + 1
+        root = math.isqrt(num_steps - 1) + 1
+        # A length that divides the number of steps, if one is near: the rest of a run would be a program of its own.
+        near = [n for n in range(root // 2 + 1, 2 * root) if num_steps % n == 0]
+        segment = min(near, key=lambda n: abs(n - root), default=root)
     else:
         segment = _int_between(checkpoint, "checkpoint", 1, None)
     return segment if segment < num_steps else None

@@ -58,6 +58,23 @@ def test_element_by_element(dtype):
         assert fair[5:8].all() and (np.abs(back - POINTS[:, None]) <= error)[fair].all(), name
 
 
+def test_dtypes_of_half_precision():
+    cases = [*(each for each, _, _ in BIJECTORS.values()), train.Ordered(), train.Chain(train.Affine(2.0), train.Exp())]
+    for dtype in (jnp.bfloat16, jnp.float16):
+        x = jax.ShapeDtypeStruct((4,), dtype)
+        for bijector in cases:
+            found = jax.eval_shape(lambda x, of=bijector: (of.forward(x), of.inverse(x)), x)
+            assert {each.dtype for each in found} == {jnp.dtype(dtype)}, bijector
+        y = train.Exp().forward(jnp.asarray([-1e4, 0.0, 3e4, 1.0], dtype))
+        assert jnp.isfinite(y).all() and train.Exp().contains(y).all()
+
+
+def test_a_chain_contains_what_it_gives():
+    chain = train.Chain(train.Softplus(1.0), train.Affine(0.3, -65.0))
+    y = chain.forward(jnp.array([-1e4, -20.0, 0.0, 90.0]))
+    assert chain.contains(y).all() and not chain.contains(np.float32([-64.71, -60.0, -60.0, -60.0])).all()
+
+
 @pytest.mark.parametrize(
     ("bijector", "x", "y"),
     [
@@ -81,7 +98,15 @@ def test_closed_forms_and_derivatives(bijector, x, y):
 
 
 def test_ordered_at_the_extremes():
-    x = jnp.array([[0.0, -1e4, -1e4, -1e4], [1e4, -50.0, -1e4, 0.0], [-3.0, 1e4, -1e4, -1e4], [-1e4, -1e4, 1e4, 1e4]])
+    x = jnp.array(
+        [
+            [0.0, -1e4, -1e4, -1e4],
+            [1e4, -50.0, -1e4, 0.0],
+            [-3.0, 1e4, -1e4, -1e4],
+            [-1e4, -1e4, 1e4, 1e4],
+            [1e8, 1e38, 3e38, 3e38],
+        ]
+    )
     for dtype in ("float32", "float64"):
         with x64(dtype == "float64"):
             ((y, slope, back),) = values_slopes_and_inverses(jnp.asarray(x, dtype), [train.Ordered()])
@@ -150,11 +175,32 @@ def test_constraints_convert_units_and_hold_no_arrays():
         ({"cell.tau": train.Softplus(1 * u.mV)}, ns.UnitError, r"lower.*Softplus on cell\.tau.*unit like ms.*mV"),
         ({"levels": train.Exp(1 * u.mV)}, ns.UnitError, r"lower.*Exp on levels.*dimensionless"),
         ({"cell.taw": train.Exp()}, ValueError, r"'cell\.taw' selects none of.*cell\.tau"),
+        ({"cell.tau": train.Exp}, TypeError, r"'cell\.tau' must be a bijector.*Make one: `Exp\(\.\.\.\)`"),
+        ({"cell.tau": jnp.exp}, TypeError, r"'cell\.tau' must be a bijector.*train\.Softplus\(\)"),
+        ({"cell.V_th": train.Ordered()}, ValueError, r"cell\.V_th cannot be bounded.*`Ordered`.*scalar"),
+        ({"levels": train.Sigmoid(-1e300, 1e300)}, ValueError, r"levels cannot be bounded.*too large.*float32"),
     ],
 )
 def test_wrong_bounds(bounds, error, said):
     with pytest.raises(error, match=said):
         train.Constraints(gate(), bounds)
+
+
+def test_constraints_are_those_of_the_model():
+    two, three = (ns.Sequential(*[ns.LIF(2) for _ in range(n)]) for n in (2, 3))
+    constraints = train.Constraints(two, {"*.tau": train.Softplus(4.0)})
+    for use in (constraints.free, constraints.model):
+        with pytest.raises(ValueError, match=r"for another model: .* such as layers\[2\]\.R"):
+            use(three)
+    part, _ = train.partition(two, "layers[0].tau")
+    assert constraints.free(part).layers[0].tau < 1.0
+    for model in (ns.LIF(2), ns.Sequential(ns.LIF(2)), three):
+        with pytest.raises(ValueError, match="for another model"):
+            train.start(model, optax.sgd(0.1), constraints=constraints)
+    outside = ns.Sequential(ns.LIF(2), ns.LIF(2, tau=0.5))
+    for use in (constraints.free, lambda model: train.start(model, optax.sgd(0.1), constraints=constraints)):
+        with pytest.raises(ValueError, match=r"layers\[1\]\.tau must be above 4\.0, .*0\.5"):
+            use(outside)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +211,10 @@ def test_wrong_bounds(bounds, error, said):
         (lambda: train.Softplus(np.inf), ValueError, "lower.*Softplus.*finite"),
         (lambda: train.Affine(0.0), ValueError, "scale.*zero"),
         (lambda: train.Chain(), TypeError, "at least one"),
+        (lambda: train.Chain(train.Exp(), 3), TypeError, "part of a `Chain` must be a bijector, got 3"),
+        (lambda: train.Sigmoid(-3e38, 3e38).forward(jnp.ones(2)), ValueError, "float32.*finite difference"),
+        (lambda: train.Sigmoid(100.0, 100.00001).inverse(jnp.ones(2)), ValueError, "a number of float32 above 100.0"),
+        (lambda: train.Sigmoid(0.0, 1e30).forward(jnp.ones(2, jnp.float16)), ValueError, r"1e\+30.*float16"),
     ],
 )
 def test_wrong_constants(make, error, said):

@@ -88,11 +88,23 @@ def test_batch_norm_over_batch_and_time():
     np.testing.assert_allclose(state.mean, 0.1 * x.mean((0, 1)), rtol=1e-5)
 
 
+def test_running_statistics_are_no_parameters():
+    net = ns.Sequential(ns.connect.OneToOne(3), layers.BatchNorm(3))
+    for where in ((), ("*",), (layers.BatchNorm,), (lambda path, leaf: True,)):
+        trained, _ = ns.train.partition(net, *where)
+        assert trained[1].mean is None and trained[1].var is None and trained[1].scale is not None
+    with pytest.raises(ValueError, match="selects none"):
+        ns.train.select(net, "layers[1].mean")
+    state = ns.train.start(net, optax.adamw(0.1))
+    assert state.trained[1].mean is None and state.model[1].mean is not None
+
+
 def test_what_batch_norm_refuses():
     for arguments, message in (
         (dict(size=()), "at least one axis"),
         (dict(size=2, num_steps=0), "`num_steps` of `BatchNorm` must be a positive int, got 0"),
         (dict(size=2, momentum=1.5), "`momentum` of `BatchNorm` must be from 0 to 1"),
+        (dict(size=2, epsilon=-1.0), "`epsilon` of `BatchNorm` must not be negative, got -1.0"),
         (dict(size=2, V_th=1.0 * u.ms), "`V_th` of `BatchNorm` must have a unit like mV"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -58,6 +58,9 @@ def test_what_is_refused():
         (dict(events=np.zeros((3, 4)), dt=1.0, sensor_size=4), "the field 't', but it is a `ndarray`"),
         (dict(events=good, dt=1.0, sensor_size=(4, 4)), "must be an int or \\(width, height, polarities\\)"),
         (dict(events={"t": [-1], "x": [0]}, dt=1.0, sensor_size=1), "an event at -1 microseconds"),
+        (dict(events={"t": [1], "x": [0.7]}, dt=1.0, sensor_size=1), "an event with `x` of 0.7, .* a whole number"),
+        (dict(events={"t": [np.inf], "x": [0]}, dt=1.0, sensor_size=1, t_end=2.0), "`t` of inf, .* a whole number"),
+        (dict(events={"t": [0], "x": [np.nan]}, dt=1.0, sensor_size=1), "`x` of nan, .* a whole number"),
         (dict(events={"t": [1], "x": [0, 1]}, dt=1.0, sensor_size=2), "fields of one length, got {'t': 1, 'x': 2}"),
         (
             dict(events={"t": [0] * 300, "x": [0] * 300}, dt=1.0, sensor_size=1, dtype=np.uint8),

@@ -312,6 +312,38 @@ def test_units_overflow_and_a_start_above_threshold():
     np.testing.assert_allclose(few.margin, [0.5, 1 - 0.5 * (1 - np.exp(-4))], rtol=1e-12)
 
 
+def test_what_is_not_a_number_shows():
+    nan, cell = jnp.nan, ns.CubaLIF(2)
+
+    @jax.jit
+    def by_spikes(times, weight):
+        return exact.spike_times(cell, weight, times, t_end=20.0, max_spikes=2)
+
+    times = jnp.array([[1.0, 2.0], [1.0, nan], [1.0, -1.0], [1.0, 30.0], [nan, nan]])[None]  # (spike, batch, input)
+    found = by_spikes(times, jnp.array([[9.0, nan], [0.1, 0.1]])).times
+    assert np.isfinite(found[0, [0, 3], 0]).all() and np.isnan(found).all(0)[:, 1].all()
+    assert np.isnan(found).all(0)[:, 0].tolist() == [False, True, True, False, True]
+
+    @jax.jit
+    @jax.vmap
+    def by_current(current, changes):
+        return exact.spike_times_of_current(cell, current, changes=changes, t_end=20.0, max_spikes=2).times
+
+    current = jnp.full((5, 3, 2), 2.0).at[4, 1, 0].set(nan)
+    found = by_current(current, jnp.array([[1.0, 2.0], [nan, 2.0], [-1.0, 2.0], [2.0, 1.0], [1.0, 2.0]]))
+    assert np.isnan(found).all(1).tolist() == [[False] * 2] + [[True] * 2] * 3 + [[True, False]]
+    assert np.isfinite(found[4, :, 1]).all()
+
+
+def test_no_inputs_and_no_spikes():
+    cell = ns.CubaLIF(2, V_initializer=jnp.array([1.5, 0.0]))
+    run = lambda times, num_in: exact.spike_times(cell, jnp.ones((num_in, 2)), times, t_end=10.0, max_spikes=1)  # noqa: E731
+    found = run(jnp.zeros((0, 3, 1)), 1)
+    assert found.times.tolist() == [[[0.0, np.inf]] * 3] and found.count.tolist() == [[1, 0]] * 3
+    for shape in ((1, 3, 0), (1, 0, 3)):  # no inputs; no examples
+        assert jax.eval_shape(lambda: run(jnp.zeros(shape), shape[-1])).times.shape == (1, shape[1], 2)
+
+
 def spikes_with(cell=None, weight=jnp.ones((3, 2)), times=jnp.zeros((1, 3)), **changes):
     options = dict(t_end=10.0, max_spikes=2) | changes
     return exact.spike_times(ns.CubaLIF(2) if cell is None else cell, weight, times, **options)

@@ -153,11 +153,41 @@ def test_an_interrupted_run_ends_with_equal_bits(error, every, tmp_path):
     assert_same(fit(make(), **GIVEN, epochs=5, path=tmp_path / "new.eqx", resume=True), whole)
 
 
+def test_a_run_goes_on_as_it_was(tmp_path):
+    path = tmp_path / "run.eqx"
+    first = fit(make(), **GIVEN, epochs=1, path=path)
+    bounds = lambda bijector, model: train.Constraints(model, {"cell.tau": bijector})  # noqa: E731
+    hard, other = (eqx.tree_at(lambda m: m.cell, make(), cell) for cell in (
+        ns.LIF(1, tau=2.0 * u.ms, spk_reset="hard"), ns.LIF(1, tau=2.0 * u.ms, R=1.0 * u.Mohm)
+    ))  # fmt: skip
+    for model, given, said in [
+        (make(), {"constraints": bounds(train.Exp(), make())}, r"bijectors\['cell\.tau'\] was Softplus .* is Exp now"),
+        (make(), {"constraints": bounds(train.Softplus(0.5), make())}, r"\.lower was 1\.0 .* is 0\.5 now"),
+        (make(), {"constraints": None}, r"\['constraints'\] was Constraints .* is missing now"),
+        (hard, {"constraints": bounds(train.Softplus(1.0), hard)}, r"cell\.spk_reset was 'soft' .* is 'hard' now"),
+        (other, {"constraints": bounds(train.Softplus(1.0), other)}, r"cell\.I_unit was mA .* is nA now"),
+        (make(), {"key": jax.random.key(8)}, r"`key` was \[0, 7\] .* is \[0, 8\] now"),
+        (make(), {"batch_size": 4}, "`batch_size` was 8 .* is 4 now"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            fit(model, **GIVEN, epochs=2, path=path, resume=True, **given)
+    with pytest.raises(ValueError, match="free numbers in `state`.*Softplus.*`constraints` are None"):
+        train.epochs(make(), loss, ADAM, GIVEN["data"], batch_size=SIZE, key=KEY, state=first)
+
+
+def test_validation_that_is_not_finite():
+    validation = {**GIVEN["validation"], "y": GIVEN["validation"]["y"].at[3].set(jnp.nan)}
+    with pytest.raises(ns.NonFiniteError, match="in epoch 1: the loss of the validation data is nan") as caught:
+        fit(make(), data=GIVEN["data"], validation=validation, epochs=3)
+    assert (caught.value.epoch, caught.value.step, caught.value.state.step) == (1, NUM // SIZE, NUM // SIZE)
+
+
 def test_save_and_load(tmp_path):
     path = tmp_path / "net.eqx"
     tree = {
         "cell": ns.LIF(3, tau=jnp.array([1.0, 2.0, 3.0])), "half": jnp.ones(2, jnp.bfloat16), "key": jax.random.key(3),
         "keys": jax.random.split(jax.random.key(4), 2), "host": np.arange(3), "text": "kept", "rate": 0.5,
+        "scalar": np.float32(3), "voltage": jnp.ones(2) * u.mV, "function": jnp.tanh,
     }  # fmt: skip
     tree["twice"] = tree["cell"].tau
     train.save(path, tree)
@@ -165,17 +195,24 @@ def test_save_and_load(tmp_path):
     like = {
         **tree, "cell": ns.LIF(3, tau=jnp.ones(3)), "half": jnp.zeros(2, jnp.bfloat16), "key": jax.random.key(0),
         "keys": jax.random.split(jax.random.key(0), 2), "host": np.zeros(3, int), "twice": jnp.zeros(3),
+        "scalar": np.float32(0),
     }  # fmt: skip
     found = train.load(path, like)
     assert jax.tree.structure(found) == jax.tree.structure(tree)
     for one, other in zip(*map(jax.tree.leaves, (found, tree)), strict=True):
-        assert one == other if isinstance(one, str | float) else (one == other).all() and one.dtype == other.dtype
+        assert np.all(one == other) and getattr(one, "dtype", None) == getattr(other, "dtype", None)
     for wrong, said in [
         ({**like, "twice": jnp.ones(4)}, r"\['twice'\] is float32\[3\] in the file, but float32\[4\] in `like`"),
         ({**like, "half": jnp.ones(2)}, r"\['half'\] is bfloat16\[2\] in the file, but float32\[2\]"),
         ({**like, "cell": ns.LIF(3)}, r"\['cell'\]\.tau is float32\[3\] in the file, but float32\[\]"),
         ({**like, "more": jnp.ones(1)}, r"\['more'\] is missing in the file, but float32\[1\]"),
         ({name: like[name] for name in like if name != "key"}, r"\['key'\] is key<fry>\[\] in the file, but missing"),
+        ({**like, "voltage": jnp.ones(2) * u.volt}, r"\['voltage'\] was mV when it was saved, but is V now"),
+        ({**like, "function": jax.nn.relu}, r"\['function'\] was tanh .* is relu now"),
+        (
+            {**like, "cell": ns.LIF(3, tau=jnp.ones(3), detach_reset=True)},
+            r"\['cell'\]\.detach_reset was False .* True",
+        ),
         (train.start(make(), ADAM), "has another pytree, but `like` is a `TrainState`"),
     ]:
         with pytest.raises(ValueError, match=said):
@@ -186,6 +223,9 @@ def test_save_and_load(tmp_path):
         train.load(path, train.start(make(), optax.sgd(0.1)))
     with pytest.raises(ValueError, match="has a `TrainState`, but `like` is another pytree"):
         train.load(path, make())
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"net\.eqx' is damaged: its arrays end too early"):
+        train.load(path, state)
     path.write_bytes(b"no header\n")
     with pytest.raises(ValueError, match="was not written by `train.save`"):
         train.load(path, state)
@@ -276,6 +316,21 @@ TIME_FIRST = {"x": jnp.zeros((12, NUM, 3)), "y": jnp.zeros(NUM)}
         ({"validation": TIME_FIRST}, ValueError, "in `validation` must count the examples"),
         ({"batch_size": NUM + 1}, ValueError, "`batch_size` must be from 1 to the number of examples, 40; got 41"),
         ({"batch_size": 2.5}, ValueError, "`batch_size`.*2.5"),
+        ({"validation": {"x": jnp.ones((9, 3))}}, ValueError, r"`validation` must have the structure of `data`.*'y'"),
+        ({"data": np.array(["a", "b"])}, TypeError, "`data` must hold arrays of numbers, but it is of dtype <U1"),
+        ({"epochs": -1}, ValueError, "`epochs` must be an int of at least 0, got -1"),
+        ({"epochs": 2.5}, ValueError, "`epochs`.*2.5"),
+        ({"patience": 0}, ValueError, "`patience` must be an int of at least 1, got 0"),
+        ({"key": 0}, TypeError, "`key` must be a random key.*got 0"),
+        ({"constraints": 3}, TypeError, "`constraints` must be `train.Constraints"),
+        ({"optimizer": optax.adam}, TypeError, r"`optimizer` must be an Optax transformation.*Call it: `adam\("),
+        ({"optimizer": optax.lookahead(optax.sgd(0.1), 5, 0.5)}, TypeError, "lookahead.*not supported"),
+        ({"optimizer": optax.lbfgs()}, TypeError, "'value_fn'.*lbfgs.*not supported"),
+        (
+            {"optimizer": optax.stateless(lambda g, p: jax.tree.map(lambda x: x[None], g))},
+            ValueError,
+            r"update of weight has the shape \(1, 3\), but the parameter \(3,\)",
+        ),
         ({"patience": 2}, ValueError, "`patience`.*`validation`"),
         ({"resume": True}, ValueError, "`resume`.*`path`"),
         ({"every": 0}, ValueError, "`every`"),
@@ -292,7 +347,7 @@ TIME_FIRST = {"x": jnp.zeros((12, NUM, 3)), "y": jnp.zeros(NUM)}
 def test_wrong_arguments(given, error, said):
     arguments = {"data": make_data(), **given}
     with pytest.raises(error, match=said):
-        fit(make(), **arguments, epochs=1)
+        fit(make(), **{"epochs": 1, **arguments})
 
 
 def test_compiled_once():

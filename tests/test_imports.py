@@ -19,7 +19,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "neurostate"
 # The layers, from the lowest up: a file imports from its own layer and from those below it.
 LAYERS = (
     {"_custom_types", "_errors", "typing"},
-    {"_units", "_parameters", "_progress", "_segments", "_cell", "_drive", "surrogate", "init", "integrate"},
+    {"_units", "_parameters", "_progress", "_segments", "_dependence", "_cell", "_drive", "surrogate"}
+    | {"init", "integrate"},
     {"neuron", "synapse", "connect", "plasticity", "readout", "encode", "source", "conventions", "losses", "metrics"},
     {"network", "layers", "_check_units"},
     {"simulate", "_parallel", "_simulation", "adaptive", "train", "exact", "diagnostics", "datasets"}

@@ -93,8 +93,10 @@ def test_blocks_follow_the_shape():
 def test_what_it_does_not_do():
     cell, x = ns.LIF(6), X[:3]
     for options in ({"record": "V"}, {"every": 3}, {"outputs": False}, {"progress": True}):
-        with pytest.raises(ValueError, match="layer by layer.*without.*Leave"):
+        with pytest.raises(ValueError, match="layer by layer.*without .record.*Leave"):
             ns.simulate(cell, x, dt=DT, layerwise=True, **options)
+    with pytest.raises(ValueError, match="layer by layer.*`inputs` for each step"):
+        ns.simulate(cell, 5, dt=DT, layerwise=2)
     for wrong, error in ((0, ValueError), (1.5, TypeError), (None, TypeError)):
         with pytest.raises(error, match="`layerwise` must be"):
             ns.simulate(cell, x, dt=DT, layerwise=wrong)

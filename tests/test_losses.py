@@ -177,11 +177,19 @@ def test_the_derivative_of_the_first_spike_is_that_of_a_spike_more_or_less():
         np.testing.assert_array_equal(gradient[step], 0.5 * (first(with_spike) - first(without)))
 
 
-def test_time_starts_with_the_first_step_that_counts():
-    spikes = np.array([[1.0, 0, 1, 0, 1], [1.0, 0, 0, 0, 1]]).T
-    mask = np.array([False, True, True, True, False])
-    times = losses.first_spike_time(spikes, dt=1.0, axes="time neuron", mask=mask)
-    assert times.tolist() == [1.0, 2.0]
+def test_time_starts_with_the_first_step_that_counts_and_goes_on_in_holes():
+    cases = (  # spikes, which steps count, and the time
+        ("10101", "01110", 1.0),
+        ("10001", "01110", 2.0),
+        ("00010", "10111", 3.0),
+        ("01010", "10111", 3.0),
+        ("00001", "11010", 3.0),
+        ("11111", "00000", 0.0),
+    )
+    spikes, mask = (np.array([list(case[k]) for case in cases]).T == "1" for k in (0, 1))
+    times = losses.first_spike_time(1.0 * spikes[..., None], dt=1.0, axes="time batch neuron", mask=mask)
+    assert times[:, 0].tolist() == [case[2] for case in cases]
+    assert losses.first_spike_time(np.zeros((0, 2)), dt=1.0, axes="time neuron").tolist() == [0.0, 0.0]
 
 
 def test_a_silent_network_is_pushed_to_fire_first_with_the_right_class():
@@ -284,9 +292,26 @@ def test_quantities_are_converted():
 
 
 def test_an_unknown_label_that_is_no_class_gives_nan():
+    @jax.jit
+    def loss(y):
+        count = losses.mean_square_count(SPIKES[:, 0], y, rates=(0.75, 0.25), axes="time class")
+        return losses.count_cross_entropy(SPIKES[:, 0], y, axes="time class"), count
+
     for label in (3, -1):
-        loss = jax.jit(lambda y: losses.count_cross_entropy(SPIKES[:, 0], y, axes="time class"))
-        assert jnp.isnan(loss(jnp.array(label)))
+        assert np.isnan(loss(jnp.array(label))).all()
+
+
+def test_the_loss_of_nothing_is_zero():
+    @jax.jit
+    def found(spikes, V):
+        none = jnp.zeros((6, 4), bool)
+        penalty = functools.partial(losses.rate_penalty, dt=1.0, lower=0.1)
+        empty, no_labels = (x[:, :0] for x in (spikes, LABELS[None]))
+        times = losses.spike_time_cross_entropy(empty[0], no_labels[0], 1.0, t_max=5.0)
+        counts = losses.count_cross_entropy(empty, no_labels[0])
+        return all_losses(spikes, V, mask=none), penalty(spikes, mask=none), penalty(empty), times, counts
+
+    assert not np.any(jax.tree.leaves(found(jnp.asarray(SPIKES), jnp.asarray(V))))
 
 
 BATCH_FIRST = SPIKES.swapaxes(0, 1)

@@ -56,6 +56,17 @@ def test_accuracies_by_hand():
     assert float(metrics.accuracy(np.array([2.0, 2.0]), 0, axes="class")) == 1.0
 
 
+def test_nan_is_wrong_and_of_no_example_none_is_right():
+    @jax.jit
+    def found(x):  # of each example one class is NaN: the right one, or another
+        labels = np.zeros(2, int)
+        by_time = (metrics.accuracy_by_count, metrics.accuracy_by_first_spike, metrics.accuracy_by_max_membrane)
+        nothing = metrics.accuracy(x[0, :0], labels[:0])
+        return [metrics.accuracy(x[0], labels), *(metric(x, labels) for metric in by_time), nothing]
+
+    assert found(np.array([[[np.nan, 1.0], [1.0, np.nan]]] * 2)) == [0.0] * 5
+
+
 # Distances
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -203,18 +204,24 @@ def test_eprop_is_the_recursion_of_the_paper(kind):
         assert difference(jax.tree.leaves(found), list(map(jnp.asarray, expected))) < 1e-10
 
 
+class OfItsInput(ns.LIF):
+    def step(self, state, current: Any, *, dt, key=None):
+        return super().step(state, current - 0.5 * state.V, dt=dt, key=key)
+
+
 CELLS = {
     "Izhikevich": lambda: ns.Izhikevich(N),
     "two compartments": lambda: ns.TwoCompartment(N),
     "escape noise": lambda: ns.Gif(N, escape_rate=1.0, escape_width=2.0),
     "no reset": lambda: ns.HH(N, integrator="exp_euler"),
     "interpolated": lambda: ns.LIF(N, tau_ref=2.0, spike_time="interpolated"),
+    "of its input": lambda: OfItsInput(N),
 }
 
 
 @pytest.mark.parametrize("name", list(CELLS))
 def test_any_neuron_has_traces(name):
-    model = network(CELLS[name]())
+    model = network(CELLS[name](), None if name == "of its input" else W_REC)
     for kind in (train.EProp, train.DiagonalRTRL):
         learner = kind(model, squares)
 
@@ -332,6 +339,25 @@ def test_state_and_outputs_are_those_of_simulate():
 # What is refused
 
 
+def lateral(how):
+    """A cell whose own step couples its neurons; or, if "fixed", by nothing that has a derivative."""
+
+    class Lateral(ns.LIF):
+        def step(self, state, current, *, dt, key=None):
+            cell = self
+            if how == "state":
+                state = state.with_(V=state.V + 0.2 * jnp.roll(state.V, 1, -1))
+            elif how == "fixed":
+                state = state.with_(V=state.V + 0.2 * jax.lax.stop_gradient(jnp.roll(state.V, 1, -1)))
+            elif how == "input":
+                current = current - 0.5 * current.mean(-1, keepdims=True)
+            else:
+                cell = eqx.tree_at(lambda cell: cell.tau, self, self.tau[::-1])
+            return ns.LIF.step(cell, state, current, dt=dt, key=key)
+
+    return Lateral(N, tau=[5.0] * N)
+
+
 def test_what_cannot_be_learned_is_refused():
     net, cell = network(ns.LIF(N)), ns.LIF(N)
     delayed = ns.Sequential(net[0], ns.Recurrent(cell, net[1].projection.connection, delay=2), net[2])
@@ -350,7 +376,18 @@ def test_what_cannot_be_learned_is_refused():
             train.EProp(net, squares, **kwargs)
     with pytest.raises(ValueError, match="selects none"):
         train.RTRL(net, squares, trained="weights")
+    for kind in (train.EProp, train.DiagonalRTRL):
+        for how in ("state", "input", "parameter"):
+            with pytest.raises(ValueError, match=f"`{kind.__name__}` keeps.*the new `V`, `spike` of `Lateral`.*`RTRL`"):
+                kind(network(lateral(how), None), squares)
+        with pytest.raises(ValueError, match="of `Lateral`"):
+            kind(network(lateral("state")), squares)
+        kind(network(lateral("fixed"), None), squares)
     inputs, targets = data()
+    for wrong in (inputs.swapaxes(0, 1), inputs[:9], inputs[0, 0, 0]):
+        for given in ((wrong, targets), (inputs, wrong)):
+            with pytest.raises(ValueError, match="`inputs` and `targets`.*time as their first axis, all of one length"):
+                train.online_value_and_grad(train.RTRL(net, squares), *given, dt=DT)
     with pytest.raises(ValueError, match=r"must give a scalar, got the shape \(2, 2\)"):
         train.online_value_and_grad(train.RTRL(net, jnp.subtract), inputs, targets, dt=DT)
     with pytest.raises(ValueError, match=r"batch axes.*`in_size` \(3,\)"):

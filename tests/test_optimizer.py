@@ -142,9 +142,17 @@ def test_bounds():
     T.jit(lambda: T.for_loop(lambda i: optimizer.update(push), jnp.arange(200)))()
     assert (tau.value > 1 * u.ms).all() and V_th.value < 2 * u.mV and int(optimizer.step) == 201
     np.testing.assert_allclose([*tau.value.mantissa, V_th.value.mantissa], [1.0, 1.0, 2.0], atol=0.01)
+    V_th.value = 3.0 * u.mV
+    with pytest.raises(ValueError, match=r"V_th must be above 0\.5 and below 2\.0.*3\.0"):
+        optimizer.update(push)
+    V_th.value = 1.0 * u.mV
+    half = ns.ParamState(jnp.ones(2, jnp.float16))
+    ns.Optimizer(optax.sgd(0.1), half, constraints={"*": train.Exp()}).update(jnp.ones(2))
+    assert half.value.dtype == jnp.float16 and (half.value < 1).all()
     for wrong, error, said in [
         ({"tau": train.Exp(7 * u.ms)}, ValueError, r"tau must be above 7\.0"),
         ({"V_th": train.Exp(0 * u.ms)}, ns.UnitError, "lower.*Exp on V_th.*unit like mV"),
+        ({"tau": train.Exp}, TypeError, "'tau' must be a bijector"),
         ({"taw": train.Exp()}, ValueError, "'taw' selects none.*tau"),
         ({"tau": train.Exp(), "*": train.Exp()}, ValueError, "tau is selected by two"),
     ]:
@@ -216,8 +224,34 @@ def test_all_or_nothing():
     ]:
         with pytest.raises(error, match=said):
             ns.Optimizer(optax.sgd(0.1), params)
+    reshaping = optax.stateless(lambda updates, params: jax.tree.map(lambda x: jnp.ones((3, 2)), updates))
+    for transformation, error, said in [
+        (reshaping, ValueError, r"update of \['w'\] has the shape \(3, 2\), but the parameter \(\)"),
+        (optax.lbfgs(), TypeError, "lbfgs.*not supported"),
+    ]:
+        with pytest.raises(error, match=said):
+            ns.Optimizer(transformation, {"w": w}).update({"w": jnp.array(1.0)})
+    assert w.value is before[0]
     with pytest.raises(TypeError, match="needs an Optax transformation such as"):
         ns.Optimizer("adam", w)
+
+
+def test_references_that_the_module_has_replaced():
+    holder = nn.Sequential(nn.Linear(2, 3))
+    gradients = lambda: jax.tree.map(lambda ref: ref.value, holder.states(ns.ParamState))  # noqa: E731
+    whole, each = ns.Optimizer(optax.sgd(1.0), holder), ns.Optimizer(optax.sgd(1.0), holder.states(ns.ParamState))
+    holder.layers[0].weight = ns.ParamState(holder.layers[0].weight.value)
+    for optimizer in (whole, each):
+        with pytest.raises(ValueError, match=r"other references than .* made: layers\[0\]\.weight\. .*new `Optimizer`"):
+            optimizer.update(gradients())
+    optimizer = ns.Optimizer(optax.sgd(1.0), holder)
+    holder.layers = (nn.Linear(2, 3),)
+    with pytest.raises(ValueError, match=r"layers\[0\]\.(weight|bias).*layers\[0\]\.(weight|bias)"):
+        optimizer.update(gradients())
+    # What no module held is moved as long as it is there.
+    params = nn.Sequential(nn.Linear(2, 3)).states(ns.ParamState)
+    ns.Optimizer(optax.sgd(1.0), params).update(jax.tree.map(lambda ref: ref.value, params))
+    assert not params["layers[0].weight"].value.any()
 
 
 def test_copies():

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from neurostate import init, surrogate
+from neurostate import Sequential, connect, init, source, surrogate
 from neurostate._units import quantity
 from neurostate.neuron import LIF
 from neurostate.simulate import simulate
@@ -300,6 +300,16 @@ def test_the_batch_shape_is_that_of_the_inputs(size, shape, batch):
 def test_bad_inputs(inputs, message):
     with pytest.raises(ValueError, match=message):
         simulate(make_cell(), inputs, dt=0.5)
+
+
+def test_a_number_of_steps_for_a_model_that_needs_an_input():
+    net = Sequential(connect.Dense(3, N, 1.0), make_cell())
+    for model in (net, make_cell()):
+        name = type(model).__name__
+        with pytest.raises(TypeError, match=f"number of steps, 5, in place of inputs.*the `{name}` had the input None"):
+            simulate(model, 5, dt=0.5)
+    with pytest.raises(ValueError, match="^`PoissonSpike.step` draws"):
+        simulate(source.PoissonSpike(N, freqs=10.0), 5, dt=0.5)
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,9 @@ def bin_events(
 
     **Returns:** An array of shape `(time, height, width, polarities)`, or `(time, channels)` for a line.
 
-    **Raises:** `ValueError` for a `dt` that is not whole microseconds, events before 0 or outside the sensor, fields
-    that are missing or differ in length, or counts too large for `dtype`; `UnitError` for a wrong dimension.
+    **Raises:** `ValueError` for a `dt` that is not whole microseconds, events before 0 or outside the sensor, times
+    that are not finite, places that are not whole numbers, fields that are missing or differ in length, or counts too
+    large for `dtype`; `UnitError` for a wrong dimension.
 
     >>> import brainunit as u, neurostate as ns
     >>> events = {"t": [0, 999, 1000, 2500], "x": [0, 1, 1, 0]}
@@ -118,17 +119,27 @@ def _times(given: Any) -> np.ndarray:
     if is_quantity(given):
         given = np.asarray(to_plain(given, ms, "t", "bin_events"), np.float64) * _PER_MS
     t = np.asarray(given)
-    t = (t if np.issubdtype(t.dtype, np.integer) else np.rint(t)).astype(np.int64)
+    t = _whole(t if np.issubdtype(t.dtype, np.integer) else np.rint(t), "t")
     if t.size and t.min() < 0:
         raise ValueError(f"`bin_events` got an event at {t.min()} microseconds. Times count from 0, the first step.")
     return t
+
+
+def _whole(given: np.ndarray, name: str) -> np.ndarray:
+    """The same as integers."""
+    with np.errstate(invalid="ignore"):
+        whole = given.astype(np.int64)
+    wrong = given[whole != given]
+    if wrong.size:
+        raise ValueError(f"`bin_events` got an event with `{name}` of {wrong[0]}, which must be a whole number.")
+    return whole
 
 
 def _places(events: Any, shape: Shape) -> dict[str, np.ndarray]:
     """Where in `shape` each event is, by the name of the field."""
     sizes: dict[str, int] = {"x": shape[0]} if len(shape) == 1 else dict(zip(("y", "x", "p"), shape, strict=True))
     merged = sizes.get("p") == 1
-    places = {name: np.asarray(_field(events, name)).astype(np.int64) for name in sizes if not (merged and name == "p")}
+    places = {name: _whole(np.asarray(_field(events, name)), name) for name in sizes if not (merged and name == "p")}
     for name, place in places.items():
         if place.size and not 0 <= place.min() <= place.max() < sizes[name]:
             raise ValueError(

@@ -18,7 +18,7 @@ class SpikeTimes(eqx.Module):
     """What the exact simulation finds for each neuron.
 
     - `times`: The times of the spikes in ms, ascending, of shape `(max_spikes, *batch, *size)`, with `inf` where there
-        are fewer.
+        are fewer. All are NaN for a neuron whose `V` became NaN, and then its `count` means nothing.
     - `count`: The number of spikes, of shape `(*batch, *size)`, as all that follows.
     - `overflow`: Whether there was a further spike, for which `max_spikes` left no room. From there on the neuron is
         not followed: it neither spikes nor is reset.
@@ -26,7 +26,8 @@ class SpikeTimes(eqx.Module):
         one. Near 0 a spike is about to appear, so that the gradient of `times` jumps. `margin` is differentiable, and
         a loss of it brings silent neurons to spike.
     - `slope`: The slope of `V` at the flattest crossing, in mV/ms; `inf` without any. Near 0 a spike is about to
-        disappear, and the gradient of its time is large.
+        disappear, and the gradient of its time is large. If `V` only just touches the threshold, so that `slope` is 0
+        up to rounding, the time has no derivative, and what is given for one means nothing.
     - `state`: The state of the cell at the end.
     """
 
@@ -102,6 +103,7 @@ def follow(cell: Any, state: Any, events: Events, t_end: Array, max_spikes: int)
         final["since_spike"] = jnp.where(
             at.count > 0, t_end - jnp.where(at.count > 0, last, 0), state.since_spike + t_end
         )
+    times = jnp.where(jnp.isnan(membrane.V_th - at.V), jnp.nan, times)
     margin = jnp.minimum(at.margin, jnp.where(at.over | at.overflow, jnp.inf, membrane.V_th - at.V))
     return SpikeTimes(times, at.count, at.overflow, margin, at.slope, state.with_(**final))
 

@@ -53,8 +53,8 @@ def spike_times(
     **Returns:** A [`neurostate.exact.SpikeTimes`][]. It costs one step of a scan for each input spike and each of
     `max_spikes`, whatever the number of spikes is.
 
-    **Raises:** `TypeError` for another cell; `ValueError` for a cell without reset, a wrong shape or negative times;
-    `UnitError` for a wrong dimension.
+    **Raises:** `TypeError` for another cell; `ValueError` for a cell without reset, a wrong shape, or times that are
+    negative or NaN (if that is not known when JAX traces, the `times` are NaN); `UnitError` for a wrong dimension.
 
     >>> import jax.numpy as jnp, neurostate as ns
     >>> from neurostate import exact
@@ -145,8 +145,10 @@ def _of_spikes(cell: CubaLIF, state: Any, weight: Array, times: Array, t_end: An
     flat, shape = _flattened(cell, state)
     dtype, num_in = flat.V.dtype, times.shape[-1]
     t_end, weight = jnp.asarray(t_end, dtype), weight.astype(dtype)
-    times = jnp.moveaxis(times.astype(dtype).reshape(len(times), -1, num_in), 1, 0).reshape(len(flat.V), -1)
-    arrives = times < t_end
+    num_batch, num_spikes = len(flat.V), len(times)
+    times = times.astype(dtype).reshape(num_spikes, num_batch, num_in).swapaxes(0, 1)
+    times = _from(0, times.reshape(num_batch, num_spikes * num_in))
+    arrives = ~(times >= t_end)
     order = jnp.argsort(jnp.where(arrives, times, jnp.inf), axis=1)
     times, arrives = (jnp.take_along_axis(x, order, axis=1) for x in (jnp.where(arrives, times, t_end), arrives))
     neurons, num_events = jnp.arange(weight.shape[1]), times.shape[1]
@@ -173,11 +175,17 @@ def _of_current(
     pieces = current.astype(dtype).reshape(len(current), *missing, *current.shape[1:])
     pieces = jnp.broadcast_to(pieces, (len(current), *shape)).reshape(len(current), *flat.V.shape)
     changes = changes.astype(dtype)
-    times = jnp.broadcast_to(jnp.where(changes < t_end, changes, t_end), (len(flat.V), len(changes)))
+    changes = _from(jnp.concatenate([jnp.zeros(1, dtype), changes[:-1]])[: len(changes)], changes)
+    times = jnp.broadcast_to(jnp.where(changes >= t_end, t_end, changes), (len(flat.V), len(changes)))
     events = Events(
         times, lambda event: jnp.zeros((), dtype), lambda event: jnp.take_along_axis(pieces, event[None], axis=0)[0]
     )
     return _restored(follow(cell, flat, events, t_end, max_spikes), shape)
+
+
+def _from(low: Any, times: Array) -> Array:
+    """The times, with NaN for those before `low`, which are not known when JAX traces."""
+    return jnp.where(times >= low, times, jnp.nan)
 
 
 def _flattened(cell: Any, state: Any) -> tuple[Any, Shape]:

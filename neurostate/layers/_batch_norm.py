@@ -48,7 +48,8 @@ class BatchNorm(AbstractSizedLayer):
 
         model = ns.layers.with_statistics(model, solution.state)
 
-    `ns.train.fit` does not do that. After it, run the trained model over some batches with this line.
+    `ns.train.fit` does not do that, and leaves them as they are. After it, run the trained model over some batches with
+    this line.
 
     **Arguments:**
 
@@ -57,7 +58,7 @@ class BatchNorm(AbstractSizedLayer):
         one. By default they are the same for all.
     - `alpha`, `V_th`: Constant factors. `V_th` is a voltage, in mV if it is a plain number.
     - `momentum`: How much of the running statistics stays in each step, from 0 to 1.
-    - `epsilon`: What is added to the variance.
+    - `epsilon`: What is added to the variance, from 0 on.
     - `use_scale`, `use_bias`: Whether there are a weight $w$ and a bias $b$ that can be trained.
     - `inference`: Whether to use the running statistics.
 
@@ -78,8 +79,9 @@ class BatchNorm(AbstractSizedLayer):
 
     scale: Float[Array, "..."] | None
     bias: Float[Array, "..."] | None
-    mean: Float[Array, "..."]
-    var: Float[Array, "..."]
+    # Marked, so that training leaves them alone.
+    mean: Float[Array, "..."] = eqx.field(metadata={"statistics": True})
+    var: Float[Array, "..."] = eqx.field(metadata={"statistics": True})
     inference: bool
     size: Shape = eqx.field(static=True)
     num_steps: int | None = eqx.field(static=True)
@@ -109,6 +111,8 @@ class BatchNorm(AbstractSizedLayer):
             raise ValueError(f"{argument('BatchNorm', 'num_steps')} must be a positive int, got {num_steps!r}.")
         if not 0 <= momentum <= 1:
             raise ValueError(f"{argument('BatchNorm', 'momentum')} must be from 0 to 1, got {momentum!r}.")
+        if not epsilon >= 0:
+            raise ValueError(f"{argument('BatchNorm', 'epsilon')} must not be negative, got {epsilon!r}.")
         self.factor = float(alpha) * float(to_plain(V_th, mV, "V_th", "BatchNorm"))
         self.momentum, self.epsilon = float(momentum), float(epsilon)
         shape = (*(() if num_steps is None else (num_steps,)), self.size[-1])

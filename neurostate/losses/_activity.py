@@ -38,7 +38,7 @@ def rate_penalty(
         several times; all other names are axes of the batch.
     - `mask`: Which time steps count: booleans of the shape of `spikes` without the neurons.
 
-    **Returns:** The mean over the neurons.
+    **Returns:** The mean over the neurons; 0 if no time step counts.
 
     **Raises:** `ValueError` if there is no bound, or the shapes do not fit `axes`; `UnitError` for a wrong dimension.
 
@@ -61,7 +61,7 @@ def rate_penalty(
             limit = jnp.asarray(to_plain(bound, per_ms, name, "rate_penalty"), values.dtype)
             excess = sign * (jnp.broadcast_to(limit.ravel() if limit.size > 1 else limit, (num_neurons,)) - rates)
             cost = cost + jnp.mean(jnp.square(1000 * jax.nn.relu(excess)))  # of 1/ms to Hz
-    return cost
+    return jnp.where(num_steps > 0, cost, 0)
 
 
 def silence_penalty(

@@ -98,7 +98,7 @@ class Series:
     def num_steps(self) -> Array:
         """How many time steps of each example count, at least 1."""
         if self.mask is None:
-            return jnp.full(self.values.shape[1:-1], self.values.shape[0], self.values.dtype)
+            return jnp.full(self.values.shape[1:-1], max(self.values.shape[0], 1), self.values.dtype)
         return jnp.maximum(jnp.sum(self.mask, axis=0, dtype=self.values.dtype), 1)
 
     def largest(self) -> Array:
@@ -108,9 +108,9 @@ class Series:
         return jnp.max(jnp.where(self.mask[..., None], self.values, jnp.finfo(self.values.dtype).min), axis=0)
 
     def over_batch(self, x: Array) -> Array:
-        """The mean of `x`, of shape `(*batch, ...)`, over all but the examples without any time step."""
+        """The mean of `x`, of shape `(*batch, ...)`, over all but the examples without any time step; 0 of none."""
         if self.mask is None:
-            return jnp.mean(x)
+            return mean(x)
         kept = jnp.any(self.mask, axis=0)
         kept = jnp.broadcast_to(kept.reshape(kept.shape + (1,) * (x.ndim - kept.ndim)), x.shape)
         return jnp.sum(jnp.where(kept, x, 0)) / jnp.maximum(jnp.sum(kept, dtype=x.dtype), 1)
@@ -203,6 +203,11 @@ def _other_order(layout: Layout, shape: Shape) -> str:
     if not orders:
         return text
     return f"{text} They fit " + " or ".join(f'`axes="{order}"`' for order in orders) + "."
+
+
+def mean(x: Array) -> Array:
+    """The mean of all of `x`, and 0 of nothing."""
+    return jnp.mean(x) if x.size else jnp.zeros((), x.dtype)
 
 
 def as_floats(x: QuantityLike, unit: Unit | None, name: str, owner: str) -> Array:

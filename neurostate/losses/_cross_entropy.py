@@ -29,7 +29,7 @@ def rate_cross_entropy(
     - `mask`: Which time steps count, if the examples have different lengths: booleans of the shape of `spikes`
         without classes. Examples without any time step are left out.
 
-    **Returns:** The mean over the batch.
+    **Returns:** The mean over the batch; 0 of no examples.
 
     **Raises:** `ValueError` if the shapes do not fit `axes`, with the order of the axes that would, or if a label is
     not a class (NaN, if that is not known when JAX traces).

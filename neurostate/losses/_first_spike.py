@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from .._custom_types import Array, Bool, Float, QuantityLike
 from .._parameters import as_milliseconds
 from .._units import ms
-from ._axes import Series, as_floats, as_series, declared
+from ._axes import Series, as_floats, as_series, declared, mean
 from ._cross_entropy import cross_entropy
 
 
@@ -29,7 +29,7 @@ def first_spike_time(
     of this formula, times the surrogate's where the spikes come from a cell: one more spike in step `j`, before the
     first one, would bring it forward by the steps in between, and without the first one the second one would be first.
 
-    A neuron that never spikes counts as one that spikes in the last step.
+    A neuron that never spikes counts as one that spikes in the last step; without any step, the time is 0.
 
     **Arguments:**
 
@@ -38,7 +38,8 @@ def first_spike_time(
     - `axes`: What each axis of `spikes` is: `time` once, `neuron` (or `class`) once; all other names are axes of the
         batch.
     - `mask`: Which time steps count: booleans of the shape of `spikes` without the neurons. Time starts with the first
-        step that counts, and the last one that does is the last step.
+        step that counts, and the last one that does is the last step; between them it goes on in all steps, but spikes
+        in those that do not count are none.
 
     **Returns:** Times in ms.
 
@@ -117,7 +118,7 @@ def spike_time_cross_entropy(
     values = as_floats(times, ms, "times", owner)
     layout = declared(axes, values.shape, "times", owner, over_time=False)
     known = layout.arrange(jnp.where(jnp.isposinf(values), jnp.asarray(latest, values.dtype), values))
-    return jnp.mean(cross_entropy(-known / scale, labels, layout))
+    return mean(cross_entropy(-known / scale, labels, layout))
 
 
 def mean_square_time(
@@ -156,10 +157,13 @@ def first_times(series: Series, dt: Any) -> Array:
     """The time of the first spike of a series, of shape `(*batch, output)`."""
     values = series.values
     counted = jnp.ones(values.shape[:-1], values.dtype) if series.mask is None else series.mask.astype(values.dtype)
+    before = jnp.cumsum(counted, axis=0) - counted
+    # After the first step that counts, up to the last.
+    passes = (before > 0) & (before < jnp.sum(counted, axis=0, keepdims=True))
 
     def step(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-        (waiting, steps), (spike, counts) = carry, now  # waiting: 1 as long as there was no spike
-        return (waiting * (1 - spike), steps + waiting * counts[..., None]), None
+        (waiting, steps), (spike, passes) = carry, now  # waiting: 1 as long as there was no spike
+        return (waiting * (1 - spike), steps + jnp.where(passes[..., None], waiting, 0)), None
 
-    start = jnp.ones(values.shape[1:], values.dtype), jnp.full(values.shape[1:], -1, values.dtype)
-    return jax.lax.scan(step, start, (values, counted))[0][1] * dt
+    start = jnp.ones(values.shape[1:], values.dtype), jnp.zeros(values.shape[1:], values.dtype)
+    return jax.lax.scan(step, start, (values, passes))[0][1] * dt

@@ -34,7 +34,8 @@ def mean_square_count(
 
     **Returns:** The mean over the batch and the classes.
 
-    **Raises:** `ValueError` if the shapes do not fit `axes`, or a label is not a class.
+    **Raises:** `ValueError` if the shapes do not fit `axes`, or a label is not a class (NaN, if that is not known when
+    JAX traces).
 
     >>> import jax.numpy as jnp, neurostate as ns
     >>> spikes = jnp.array([[[1.0, 0.0]], [[1.0, 1.0]]])
@@ -50,7 +51,8 @@ def mean_square_count(
     else:
         labels = as_labels(targets, series.layout)
         if jnp.issubdtype(labels.dtype, jnp.integer):
-            labels = jax.nn.one_hot(labels, counts.shape[-1], dtype=counts.dtype)
+            known = (labels < counts.shape[-1])[..., None]
+            labels = jnp.where(known, jax.nn.one_hot(labels, counts.shape[-1], dtype=counts.dtype), jnp.nan)
         right, wrong = rates
         wanted = (wrong + (right - wrong) * labels) * series.num_steps[..., None]
     return series.over_batch(jnp.square(counts - wanted))

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 
 from .._custom_types import Array, ArrayLike, Bool, Float, QuantityLike
 from .._units import mV
-from ..losses._axes import as_classes, as_series, declared
+from ..losses._axes import Layout, as_classes, as_series, declared, mean
 from ..losses._first_spike import first_times
 
 
 def accuracy(scores: ArrayLike, labels: Any, *, axes: str = "batch class") -> Float[Array, ""]:
-    """The part of the examples whose label has the largest score. Of equal scores, that of the first class counts.
+    """The part of the examples whose label has the largest score.
+
+    Of equal scores, that of the first class counts. An example with a score that is NaN is wrong.
 
     **Arguments:**
 
@@ -21,7 +23,7 @@ def accuracy(scores: ArrayLike, labels: Any, *, axes: str = "batch class") -> Fl
     - `labels`: The right classes, integers of the shape of the batch.
     - `axes`: What each axis of `scores` is: `class` once; all other names are axes of the batch.
 
-    **Returns:** A number from 0 to 1.
+    **Returns:** A number from 0 to 1; 0 of no examples.
 
     **Raises:** `ValueError` if the shapes do not fit `axes`, with the order of the axes that would, or if a label is
     not a class; `TypeError` if the labels are not integers.
@@ -32,7 +34,7 @@ def accuracy(scores: ArrayLike, labels: Any, *, axes: str = "batch class") -> Fl
     """
     values = jnp.asarray(scores)
     layout = declared(axes, values.shape, "scores", "accuracy", over_time=False)
-    return jnp.mean(_best(layout.arrange(values)) == as_classes(labels, layout))
+    return mean(_hits(layout.arrange(values), labels, layout).astype(jnp.result_type(float)))
 
 
 def accuracy_by_count(
@@ -40,7 +42,8 @@ def accuracy_by_count(
 ) -> Float[Array, ""]:
     """The part of the examples whose class fires most.
 
-    Of classes with equally many spikes, the first counts. An example without any spike is wrong.
+    Of classes with equally many spikes, the first counts. An example without any spike, or with one that is NaN,
+    is wrong.
 
     **Arguments:**
 
@@ -50,7 +53,7 @@ def accuracy_by_count(
     - `mask`: Which time steps count: booleans of the shape of `spikes` without classes. Examples without any time step
         are left out.
 
-    **Returns:** A number from 0 to 1.
+    **Returns:** A number from 0 to 1; 0 of no examples.
 
     **Raises:** as [`neurostate.metrics.accuracy`][].
 
@@ -61,7 +64,7 @@ def accuracy_by_count(
     """
     series = as_series(spikes, None, "spikes", "accuracy_by_count", axes, mask)
     counts = jnp.sum(series.values, axis=0)
-    hits = (_best(counts) == as_classes(labels, series.layout)) & jnp.any(counts > 0, axis=-1)
+    hits = _hits(counts, labels, series.layout) & jnp.any(counts > 0, axis=-1)
     return series.over_batch(hits.astype(counts.dtype))
 
 
@@ -71,7 +74,7 @@ def accuracy_by_first_spike(
     """The part of the examples whose class fires first.
 
     Of classes that fire first in the same step, the first one counts. A class that never fires is later than any that
-    does, even in the last step; an example without any spike is wrong.
+    does, even in the last step; an example without any spike, or with one that is NaN, is wrong.
 
     **Arguments**, **Returns** and **Raises** as in [`neurostate.metrics.accuracy_by_count`][].
 
@@ -82,15 +85,18 @@ def accuracy_by_first_spike(
     """
     series = as_series(spikes, None, "spikes", "accuracy_by_first_spike", axes, mask)
     fired = jnp.any(series.values > 0, axis=0)
-    times = jnp.where(fired, first_times(series, 1.0), jnp.inf)
-    hits = (_best(-times) == as_classes(labels, series.layout)) & jnp.any(fired, axis=-1)
-    return series.over_batch(hits.astype(times.dtype))
+    scores = jnp.where(fired, -first_times(series, 1.0), -jnp.inf)
+    scores = jnp.where(jnp.any(jnp.isnan(series.values), axis=0), jnp.nan, scores)
+    hits = _hits(scores, labels, series.layout) & jnp.any(fired, axis=-1)
+    return series.over_batch(hits.astype(scores.dtype))
 
 
 def accuracy_by_max_membrane(
     V: QuantityLike, labels: Any, *, axes: str = "time batch class", mask: Bool[Array, "..."] | None = None
 ) -> Float[Array, ""]:
-    """The part of the examples whose class reaches the largest potential. Of equal ones, the first class counts.
+    """The part of the examples whose class reaches the largest potential.
+
+    Of equal ones, the first class counts. An example with a potential that is NaN is wrong.
 
     **Arguments:**
 
@@ -103,9 +109,11 @@ def accuracy_by_max_membrane(
     1.0
     """
     series = as_series(V, mV, "V", "accuracy_by_max_membrane", axes, mask)
-    hits = _best(series.largest()) == as_classes(labels, series.layout)
+    hits = _hits(series.largest(), labels, series.layout)
     return series.over_batch(hits.astype(series.values.dtype))
 
 
-def _best(scores: Array) -> Array:
-    return jnp.argmax(scores, axis=-1)
+def _hits(scores: Array, labels: Any, layout: Layout) -> Array:
+    """Whether the label of each example has the largest score, and no score is NaN."""
+    right = jnp.argmax(scores, axis=-1) == as_classes(labels, layout)
+    return right & ~jnp.any(jnp.isnan(scores), axis=-1)

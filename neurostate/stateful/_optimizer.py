@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,8 +13,8 @@ import optax
 
 from .._units import is_quantity, join_quantity, split_quantity, to_plain
 from ..train._bijectors import AbstractBijector
-from ..train._constraints import check_within
-from ..train._select import selected
+from ..train._constraints import by_path, check_within
+from ..train._optax import initial, updates_of
 from ._collector import commit, path_of
 from ._ref import LongTermState, ParamState, StateRef, describe_value
 from ._values import is_array, pack
@@ -64,17 +65,11 @@ class Optimizer(Module):
         super().__init__(name)
         self._given = transformation
         self._transformation = _made(transformation)
-        self._targets = _Targets(params.states(ParamState) if isinstance(params, Module) else params)
+        self._targets = _Targets(params)
         arrays, units, _ = self._targets.read()
-        self._bijectors = {}
-        for where, bijector in (constraints or {}).items():
-            for path in selected(arrays, arrays, where):
-                if path in self._bijectors:
-                    raise ValueError(f"{path} is selected by two of the bijectors. Select each parameter once.")
-                self._bijectors[path] = bijector.in_unit(units[path], path)
-                check_within(self._bijectors[path], arrays[path], path)
+        self._bijectors = by_path(arrays, arrays, constraints or {}, units.__getitem__)
         free = {path: self._bijectors[path].inverse(x) if path in self._bijectors else x for path, x in arrays.items()}
-        self.state = LongTermState((jnp.zeros((), jnp.int32), self._transformation.init(free)))
+        self.state = LongTermState((jnp.zeros((), jnp.int32), initial(self._transformation, free)))
 
     @property
     def step(self) -> Any:
@@ -90,10 +85,14 @@ class Optimizer(Module):
             unit as a Quantity in it or as plain numbers.
         - `extra`: What the transformation takes besides, such as `value=loss`.
 
-        **Raises:** `ValueError` for gradients of another structure or shape, naming the parameter; `UnitError` for
-        another dimension, such as that of `grad(..., unit_aware=True)`.
+        **Raises:** `ValueError` for gradients of another structure or shape, naming the parameter, for updates of
+        another shape, for a parameter that is known and outside of its bounds, or if the module of the references holds
+        others in their place by now; `UnitError` for another dimension, such as that of `grad(..., unit_aware=True)`.
         """
+        self._targets.check_held()
         arrays, units, rebuild = self._targets.read()
+        for path, bijector in self._bijectors.items():
+            check_within(bijector, arrays[path], path)
         gradients = self._targets.gradients(gradients, arrays, units)
         count, inner = self.state.value
         extra = {name: jax.tree.map(jnp.asarray, split_quantity(each)[0]) for name, each in extra.items()}
@@ -118,8 +117,8 @@ class Optimizer(Module):
 class _Targets:
     """The references that an optimiser moves, and their gradients. Not a module: it does not own them."""
 
-    def __init__(self, params: Any):
-        self.params = params
+    def __init__(self, given: Any):
+        self.params = params = given.states(ParamState) if isinstance(given, Module) else given
         leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=_is_ref)
         self.refs = [ref for _, ref in leaves]
         for ref in self.refs:
@@ -134,6 +133,29 @@ class _Targets:
             raise ValueError("`params` of `Optimizer` has a reference twice. Give each once.")
         words = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
         self.paths = [each or path_of(ref) for each, ref in zip(words, self.refs)]
+        self.module = weakref.ref(given) if isinstance(given, Module) else None
+        self.held = [bool(ref._owners) for ref in self.refs]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "module": None, "held": [False] * len(self.refs)}
+
+    def check_held(self) -> None:
+        """Checks that the module that the references were taken from still has them.
+
+        **Raises:** `ValueError` with the paths of those that it has not, or has besides.
+        """
+        wrong = [path for path, ref, held in zip(self.paths, self.refs, self.held) if held and not ref._owners]
+        module = None if self.module is None else self.module()
+        if module is not None:
+            now = module.states(ParamState)
+            held, known = set(now.values()), set(self.refs)
+            wrong += [path for path, ref in zip(self.paths, self.refs) if ref not in held]
+            wrong += [path for path, ref in now.items() if ref not in known]
+        if wrong:
+            raise ValueError(
+                f"The module has other references than when `Optimizer` was made: {', '.join(dict.fromkeys(wrong))}."
+                " To change a value, assign to `.value` of its reference; for new references, make a new `Optimizer`."
+            )
 
     def read(self) -> tuple[dict[str, Any], dict[str, Any], Any]:
         """The plain arrays of all parameters by path, their units, and the way back to references and values."""
@@ -203,7 +225,7 @@ def _updated(
         free[path] = bijector.inverse(arrays[path])
         _, pull = jax.vjp(bijector.forward, free[path])
         (gradients[path],) = pull(jnp.asarray(gradients[path], arrays[path].dtype))
-    updates, inner = optax.with_extra_args_support(transformation).update(gradients, inner, free, **extra)
+    updates, inner = updates_of(transformation, gradients, inner, free, **extra)
     new: Any = optax.apply_updates(free, updates)
     return {path: bijectors[path].forward(x) if path in bijectors else x for path, x in new.items()}, inner
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._custom_types import Array, Int, Key, PyTree
 from ._select import path_text
@@ -14,9 +15,14 @@ from ._select import path_text
 def as_examples(data: PyTree, name: str) -> tuple[PyTree, int]:
     """Data as JAX arrays, and the number of examples.
 
-    **Raises:** `ValueError` if the first axes of the arrays are not of one length.
+    **Raises:** `ValueError` if the first axes of the arrays are not of one length; `TypeError` for an array of texts or
+    objects.
     """
     leaves = jax.tree_util.tree_leaves_with_path(data)
+    for path, leaf in leaves:
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if isinstance(dtype, np.dtype) and dtype.kind in "SUTOMm":
+            raise TypeError(f"`{name}` must hold arrays of numbers, but {path_text(path) or 'it'} is of dtype {dtype}.")
     shapes = {path_text(path) or name: jnp.shape(leaf) for path, leaf in leaves}
     lengths = {shape[0] for shape in shapes.values() if shape}
     if () in shapes.values() or len(lengths) != 1 or lengths == {0}:

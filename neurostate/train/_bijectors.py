@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from typing import Any, ClassVar, Self, TypeAlias
 
 import equinox as eqx
@@ -122,7 +123,7 @@ class Exp(AbstractBijector):
         x = _as_float(x)
         limits = jnp.finfo(x.dtype)
         # Beyond these, `exp` and its derivative overflow.
-        x = jnp.clip(x, np.log(float(limits.tiny)) + 0.01, np.log(float(limits.max)) - 0.01)
+        x = jnp.clip(x, math.log(limits.tiny) + 0.01, math.log(limits.max) - 0.01)
         return _clipped(_constant(self.lower, x.dtype) + jnp.exp(x), _above(self.lower, x.dtype))
 
     def inverse(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -145,7 +146,8 @@ class Sigmoid(AbstractBijector):
     - `low`, `high`: The bounds, as in [`neurostate.train.Softplus`][]. A plain number beside a Quantity counts in its
         unit.
 
-    **Raises:** `ValueError` for a bound that is not finite, or a `low` that is not below `high`.
+    **Raises:** `ValueError` for a bound that is not finite, or a `low` that is not below `high`; when used, for bounds
+    without a number of the parameter's dtype between them, or whose difference is too large for it.
     """
 
     low: Constant = eqx.field(static=True)
@@ -160,14 +162,27 @@ class Sigmoid(AbstractBijector):
 
     def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         x = _as_float(x)
-        low, high = _constant(self.low, x.dtype), _constant(self.high, x.dtype)
+        low, high = self._known(x.dtype)
         # Each half is measured from the bound that is nearer, which keeps its digits.
         y = jnp.where(x < 0, low + (high - low) * jax.nn.sigmoid(x), high - (high - low) * jax.nn.sigmoid(-x))
         return _clipped(y, _above(self.low, x.dtype), -_above(np.negative(self.high), x.dtype))
 
     def inverse(self, y: Float[Array, "..."]) -> Float[Array, "..."]:
         y = _as_float(y)
-        return jnp.log(y - _constant(self.low, y.dtype)) - jnp.log(_constant(self.high, y.dtype) - y)
+        low, high = self._known(y.dtype)
+        return jnp.log(y - low) - jnp.log(high - y)
+
+    def _known(self, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The bounds as numbers of a dtype.
+
+        **Raises:** `ValueError` if they are so close that there is none between them, or too far apart.
+        """
+        low, high = _constant(self.low, dtype), _constant(self.high, dtype)
+        with np.errstate(over="ignore"):
+            is_wide = np.isfinite(high - low) & (_above(self.low, dtype) <= -_above(np.negative(self.high), dtype))
+        if not is_wide.all():
+            raise ValueError(f"`Sigmoid` needs a number of {dtype} {self.bounds}, and a finite difference of the two.")
+        return low, high
 
     def contains(self, y: Any) -> np.ndarray:
         return _between(y, self.low, self.high)
@@ -218,6 +233,8 @@ class Affine(AbstractBijector):
 class Ordered(AbstractBijector):
     r"""Numbers that ascend strictly along the last axis: $y_0 = x_0$, $y_i = y_{i-1} + \log(1 + e^{x_i})$.
 
+    **Raises:** `ValueError` when used on a scalar.
+
     >>> import jax.numpy as jnp, neurostate as ns
     >>> print(ns.train.Ordered().forward(jnp.array([1.0, 0.0, -1e4])))
     [1.        1.6931472 1.6931473]
@@ -226,23 +243,28 @@ class Ordered(AbstractBijector):
     unit: ClassVar[Unit | None] = None  # type: ignore[misc]
 
     def forward(self, x: Float[Array, "... n"]) -> Float[Array, "... n"]:
-        x = jnp.moveaxis(_as_float(x), -1, 0)
+        x = jnp.moveaxis(_as_levels(_as_float(x)), -1, 0)
+        # Below the largest number, one after the other for those that come after.
+        largest = np.asarray(jnp.finfo(x.dtype).max, x.dtype)
+        spacing = largest - np.nextafter(largest, np.zeros_like(largest))
+        most = largest - np.arange(len(x))[::-1].astype(x.dtype) * spacing
 
-        def step(y: Array, x: Array) -> tuple[Array, Array]:
+        def step(y: Array, x: tuple[Array, Array]) -> tuple[Array, Array]:
             last = jax.lax.stop_gradient(y)
-            least = jnp.maximum(jnp.nextafter(last, jnp.full_like(last, jnp.inf)), last + jnp.finfo(x.dtype).tiny)
-            y = jnp.maximum(y + jax.nn.softplus(x), least)
+            least = jnp.maximum(jnp.nextafter(last, jnp.full_like(last, jnp.inf)), last + jnp.finfo(y.dtype).tiny)
+            y = jnp.minimum(jnp.maximum(y + jax.nn.softplus(x[0]), least), x[1])
             return y, y
 
-        _, rest = jax.lax.scan(step, x[0], x[1:])
-        return jnp.moveaxis(jnp.concatenate([x[:1], rest]), 0, -1)
+        first = jnp.clip(x[0], -largest, most[0])
+        _, rest = jax.lax.scan(step, first, (x[1:], jnp.asarray(most[1:])))
+        return jnp.moveaxis(jnp.concatenate([first[None], rest]), 0, -1)
 
     def inverse(self, y: Float[Array, "... n"]) -> Float[Array, "... n"]:
-        y = _as_float(y)
+        y = _as_levels(_as_float(y))
         return jnp.concatenate([y[..., :1], _inverse_softplus(jnp.diff(y))], axis=-1)
 
     def contains(self, y: Any) -> np.ndarray:
-        y = np.asarray(y)
+        y = _as_levels(np.asarray(y))
         return np.isfinite(y) & (np.diff(y, axis=-1, prepend=-np.inf) > 0)
 
     @property
@@ -257,7 +279,7 @@ class Chain(AbstractBijector):
 
     - `bijectors`: At least one. `Chain(Affine(0.1), Softplus())` is the softplus of a tenth of the free number.
 
-    **Raises:** `TypeError` without any.
+    **Raises:** `TypeError` without any, or for what is no bijector.
     """
 
     bijectors: tuple[AbstractBijector, ...]
@@ -266,6 +288,8 @@ class Chain(AbstractBijector):
     def __init__(self, *bijectors: AbstractBijector):
         if not bijectors:
             raise TypeError("A `Chain` needs at least one bijector.")
+        for each in bijectors:
+            check_bijector(each, "A part of a `Chain`")
         self.bijectors = bijectors
 
     def forward(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -281,8 +305,12 @@ class Chain(AbstractBijector):
     def contains(self, y: Any) -> np.ndarray:
         within = self.bijectors[-1].contains(y)
         if len(self.bijectors) > 1 and within.all():
-            inner = self.bijectors[-1].inverse(y)
-            return Chain(*self.bijectors[:-1]).contains(inner)
+            # What the chain gave may be on a bound inside by rounding, in the last digits.
+            y, inner = np.asarray(_as_float(y)), Chain(*self.bijectors[:-1])
+            sides = (y, np.full_like(y, -np.inf), np.full_like(y, np.inf))
+            near = [self.bijectors[-1].inverse(np.nextafter(y, side)) for side in sides]
+            eps = float(jnp.finfo(near[0].dtype).eps)
+            return np.any([inner.contains(x * (1 + k * eps)) for x in near for k in (-4, 0, 4)], axis=0)
         return within
 
     @property
@@ -309,6 +337,20 @@ def _constants(owner: str, **given: QuantityLike) -> tuple[list[Constant], Unit 
     return found, unit
 
 
+def check_bijector(given: Any, what: str) -> None:
+    """Checks that what a user gave is a bijector."""
+    if not isinstance(given, AbstractBijector):
+        name = getattr(given, "__name__", "")
+        cure = f"Make one: `{name}(...)`." if isinstance(given, type) else "Give one such as `train.Softplus()`."
+        raise TypeError(f"{what} must be a bijector, got {given!r:.80} of type {type(given).__name__}. {cure}")
+
+
+def _as_levels(y: Any) -> Any:
+    if y.ndim == 0:
+        raise ValueError("`Ordered` is for numbers along an axis, but got a scalar.")
+    return y
+
+
 def _as_static(value: Any) -> Constant:
     return tuple(map(_as_static, value)) if isinstance(value, list) else value
 
@@ -319,12 +361,16 @@ def _as_float(x: Any) -> Array:
 
 
 def _constant(value: Any, dtype: Any) -> Any:
-    return np.asarray(value, dtype)
+    with np.errstate(over="ignore"):
+        constant = np.asarray(value, dtype)
+    if not np.isfinite(constant).all():
+        raise ValueError(f"The constant {value} of a bijector is too large for a parameter of {dtype}.")
+    return constant
 
 
 def _above(bound: Any, dtype: Any) -> np.ndarray:
     """The least number above a bound. Next to zero it is a normal one, for processors that take others for zero."""
-    bound, tiny = np.asarray(bound, dtype), np.asarray(jnp.finfo(dtype).tiny, dtype)
+    bound, tiny = _constant(bound, dtype), np.asarray(jnp.finfo(dtype).tiny, dtype)
     above = np.nextafter(bound, np.asarray(np.inf, dtype))
     return np.where((bound > -tiny) & (above < tiny), tiny, above)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -12,15 +12,15 @@ import numpy as np
 from .._custom_types import PyTree
 from .._parameters import check_broadcast
 from .._units import Unit, family_unit, is_traced
-from ._bijectors import AbstractBijector
-from ._select import Where, inexact_leaves, map_leaves, path_text, selected
+from ._bijectors import AbstractBijector, check_bijector
+from ._select import Where, fields_along, inexact_leaves, listed, map_leaves, path_text, selected
 
 
 class Constraints(eqx.Module):
     """Bounds on parameters of a model, which hold whatever an optimiser does.
 
     The optimiser works on a model with free numbers in place of these parameters, `free = constraints.free(model)`.
-    What runs is `constraints.model(free)`.
+    What runs is `constraints.model(free)`. Both also take a part of the model, as `equinox.partition` gives it.
 
     **Arguments:**
 
@@ -29,7 +29,9 @@ class Constraints(eqx.Module):
         [`neurostate.train.Softplus`][]. Bounds that are Quantities count in the unit of the field.
 
     **Raises:** `ValueError` for a parameter outside of the bounds, with its path and value, or for one with two
-    bijectors; `UnitError` for a bound of another dimension, with the path; as `select` where nothing is selected.
+    bijectors; `TypeError` for what is no bijector; `UnitError` for a bound of another dimension, with the path; as
+    `select` where nothing is selected. `free` and `model` raise `ValueError` for a model with arrays that the one here
+    does not have, and `free` for a parameter outside of the bounds, if its value is known.
 
     >>> import brainunit as u, neurostate as ns
     >>> cell = ns.LIF(2)
@@ -39,31 +41,60 @@ class Constraints(eqx.Module):
     """
 
     bijectors: dict[str, AbstractBijector]
+    paths: tuple[str, ...] = eqx.field(static=True)
 
     def __init__(self, model: PyTree, bijectors: Mapping[Where, AbstractBijector]):
         leaves = inexact_leaves(model)
-        places = {path_text(path): path for path, _ in jax.tree_util.tree_leaves_with_path(model)}
-        self.bijectors = {}
-        for where, bijector in bijectors.items():
-            for path in sorted(selected(model, leaves, where)):
-                if path in self.bijectors:
-                    raise ValueError(f"{path} is selected by two of the bijectors. Select each parameter once.")
-                unit = None if _is_plain(bijector) else _unit_at(model, places[path])
-                self.bijectors[path] = bijector.in_unit(unit, path)
-                check_within(self.bijectors[path], leaves[path], path)
+        places = _places(model)
+        self.paths = tuple(places)
+        self.bijectors = by_path(model, leaves, bijectors, lambda path: _unit_at(model, places[path]))
 
     def free(self, model: PyTree) -> PyTree:
         """The model with free numbers in place of the bounded parameters."""
+        for path, leaf in inexact_leaves(model).items():
+            if path in self.bijectors:
+                check_within(self.bijectors[path], leaf, path)
         return self._mapped("inverse", model)
 
     def model(self, free: PyTree) -> PyTree:
         """The model for a free one: the reverse of `free`, up to rounding."""
         return self._mapped("forward", free)
 
+    def check_whole(self, model: PyTree) -> None:
+        """Checks that a model has the leaves of the model that the constraints were made for, all and no others."""
+        self._check(_places(model).keys() ^ set(self.paths))
+
     def _mapped(self, which: str, model: PyTree) -> PyTree:
+        self._check(_places(model).keys() - set(self.paths))
         return map_leaves(
             lambda path, leaf: getattr(self.bijectors[path], which)(leaf) if path in self.bijectors else leaf, model
         )
+
+    def _check(self, others: set[str]) -> None:
+        if others:
+            raise ValueError(
+                f"These `Constraints` were made for another model: {len(others)} of its arrays or numbers "
+                f"are only in one of the two, such as {listed(sorted(others)[:3])}. "
+                "Make them from the model that is trained: `train.Constraints(model, bijectors)`."
+            )
+
+
+def by_path(
+    model: PyTree, leaves: Mapping[str, Any], bijectors: Mapping[Where, Any], unit_at: Callable[[str], Unit | None]
+) -> dict[str, AbstractBijector]:
+    """The bijector of each bounded parameter, with its constants in the parameter's unit.
+
+    **Raises:** as [`neurostate.train.Constraints`][].
+    """
+    found: dict[str, AbstractBijector] = {}
+    for where, bijector in bijectors.items():
+        check_bijector(bijector, f"What bounds {getattr(where, '__name__', where)!r:.80}")
+        for path in sorted(selected(model, leaves, where)):
+            if path in found:
+                raise ValueError(f"{path} is selected by two of the bijectors. Select each parameter once.")
+            found[path] = bijector.in_unit(None if _is_plain(bijector) else unit_at(path), path)
+            check_within(found[path], leaves[path], path)
+    return found
 
 
 def check_within(bijector: AbstractBijector, value: Any, path: str) -> None:
@@ -74,7 +105,10 @@ def check_within(bijector: AbstractBijector, value: Any, path: str) -> None:
     check_broadcast(bijector.shape, np.shape(value), "the bounds", f"{type(bijector).__name__} on {path}")
     if is_traced(value):
         return
-    within = np.asarray(bijector.contains(np.asarray(value)))
+    try:
+        within = np.asarray(bijector.contains(np.asarray(value)))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be bounded so. {error}") from None
     if not within.all():
         wrong = np.asarray(value)[~within]
         raise ValueError(
@@ -83,21 +117,18 @@ def check_within(bijector: AbstractBijector, value: Any, path: str) -> None:
         )
 
 
+def _places(model: PyTree) -> dict[str, Any]:
+    return {path_text(path): path for path, _ in jax.tree_util.tree_leaves_with_path(model)}
+
+
 def _is_plain(bijector: Any) -> bool:
     return bijector.unit is None and all(map(_is_plain, getattr(bijector, "bijectors", ())))
 
 
 def _unit_at(model: PyTree, path: Any) -> Unit | None:
     """The unit of an array: that of the innermost field on the way to it that has a dimension."""
-    node, unit = model, None
-    for key in path:
-        if isinstance(key, jax.tree_util.GetAttrKey):
-            field = getattr(type(node), "__dataclass_fields__", {}).get(key.name)
-            dimension = None if field is None else field.metadata.get("dimension")
-            unit = unit if dimension is None else family_unit(dimension, getattr(node, "I_unit", None))
-            node = getattr(node, key.name)
-        elif isinstance(key, jax.tree_util.SequenceKey):
-            node = node[key.idx]
-        elif isinstance(key, jax.tree_util.DictKey):
-            node = node[key.key]
+    unit = None
+    for owner, field in fields_along(model, path):
+        dimension = field.metadata.get("dimension")
+        unit = unit if dimension is None else family_unit(dimension, getattr(owner, "I_unit", None))
     return unit

@@ -59,8 +59,8 @@ class EProp(AbstractLocalLearner):
     - `decay`: With adaptive feedback, the part of the weights that decays with each update.
     - `key`: A random key, for random feedback, which is normal with the variance 1 / neurons.
 
-    **Raises:** `TypeError` for another kind of model; `ValueError` for parts that it cannot train, an unknown
-    `feedback`, or a missing `key`; and as `select`.
+    **Raises:** `TypeError` for another kind of model; `ValueError` for parts that it cannot train, a cell whose own
+    step couples neurons, an unknown `feedback`, or a missing `key`; and as `select`.
 
     >>> import jax, jax.numpy as jnp, neurostate as ns
     >>> keys = jax.random.split(jax.random.key(0), 3)

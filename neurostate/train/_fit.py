@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -17,11 +18,13 @@ from tqdm import tqdm
 from .. import _errors
 from .._custom_types import Array, Key, PyTree
 from .._errors import NonFiniteError
+from ..init._keys import is_key
 from ._batches import as_examples, order_of, take
 from ._constraints import Constraints
 from ._known import as_arrays, as_known
+from ._optax import updates_of
 from ._select import Where, inexact_leaves
-from ._state import TrainState, load, save, start
+from ._state import TrainState, read, start, write
 
 
 Loss: TypeAlias = Callable[[PyTree, PyTree, Key], Any]
@@ -70,7 +73,7 @@ def fit(
     **Other arguments:**
 
     - `trained`: What is trained, as `where` in [`neurostate.train.select`][], or a tuple of these; by default all
-        arrays of floats, parameters of neurons too.
+        arrays of floats, parameters of neurons too, but not the running statistics of `BatchNorm`.
     - `constraints`: Bounds of parameters.
     - `validation`: Other data. After each epoch the loss and the metrics are taken on it, as means over its batches.
     - `patience`: Stops after so many epochs without a smaller validation loss.
@@ -78,14 +81,17 @@ def fit(
     - `progress`: Whether to show a progress bar with the loss, or a text to show in front of it.
     - `path`, `every`: A file in which the state is saved after so many epochs, and when the loop ends for whatever
         reason, an error or an interruption too.
-    - `resume`: Goes on from that file if it exists; the end is the same, bit for bit, as without the interruption.
+    - `resume`: Goes on from that file if it exists; the end is the same, bit for bit, as without the interruption, if
+        all arguments are. That is checked for the model, but for the bodies of its functions, the constraints, the
+        `key` and the `batch_size`; not for the loss, the data and the settings of the optimiser.
 
     **Returns:** The last [`neurostate.train.TrainState`][]; `state.model` is the trained model, `state.best` the one
     with the least validation loss.
 
     **Raises:** `NonFiniteError` if the loss, a gradient or a parameter becomes infinite or NaN, with the state from
-    before that update in `error.state`; `ValueError` or `TypeError` for arguments that do not fit, such as data with
-    another axis first.
+    before that update in `error.state`, or if the loss of the validation data does, with the state that gave it;
+    `ValueError` or `TypeError` for arguments that do not fit, such as data with another axis first, a parameter outside
+    of its bounds, or a file of another run.
 
     >>> import jax, jax.numpy as jnp, optax, neurostate as ns
     >>> def loss(model, batch, key):
@@ -99,15 +105,19 @@ def fit(
     >>> print(state.model.weight.round(2), state.model.bias.round(2), state.epoch, state.step)
     [[3.]] [1.] 30 120
     """
+    for name, number, least in (("epochs", epochs, 0), ("patience", patience, 1), ("every", every, 1)):
+        if name != "patience" or number is not None:
+            _check_count(name, number, least)
     if patience is not None and validation is None:
         raise ValueError("`patience` counts epochs without a smaller validation loss: give `validation` data too.")
     if resume and path is None:
         raise ValueError("`resume` goes on from a file: give its `path`.")
     state = start(model, optimizer, trained=trained, constraints=constraints)
+    _check_key(key)
+    numbers = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    run = {"key": str(np.asarray(numbers).tolist()), "batch_size": str(batch_size)}
     if resume and path is not None and os.path.exists(path):
-        state = load(path, state)
-    if every < 1:
-        raise ValueError(f"`every` must be at least 1 epoch, got {every!r}.")
+        state = read(path, state, run)
     saved = state.epoch
     loop = _loop(loss, optimizer, data, batch_size, key, constraints, validation, state)
     text = progress if isinstance(progress, str) else "training"
@@ -119,13 +129,13 @@ def fit(
                 bar.set_postfix({name: f"{values[-1]:.3f}" for name, values in state.history.items()}, refresh=False)
                 bar.update()
                 if path is not None and state.epoch % every == 0:
-                    save(path, state)
+                    write(path, state, run)
                     saved = state.epoch
                 for callback in callbacks:
                     callback(state)
     finally:
         if path is not None and saved != state.epoch:
-            save(path, state)
+            write(path, state, run)
     return state
 
 
@@ -163,6 +173,9 @@ def epochs(
     """
     if state is None:
         state = start(model, optimizer, trained=trained, constraints=constraints)
+    then, now = (getattr(each, "bijectors", None) for each in (state.constraints, constraints))
+    if then != now:
+        raise ValueError(f"The free numbers in `state` are those of {then}, but `constraints` are {now}. Give those.")
     return _loop(loss, optimizer, data, batch_size, key, constraints, validation, state)
 
 
@@ -177,11 +190,17 @@ def _loop(
     state: TrainState,
 ) -> Iterator[TrainState]:
     _check_loss(loss)
+    _check_key(key)
     data, num_examples = as_examples(data, "data")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= num_examples:
         raise ValueError(f"`batch_size` must be from 1 to the number of examples, {num_examples}; got {batch_size!r}.")
     if validation is not None:
         validation, _ = as_examples(validation, "validation")
+        if jax.tree.structure(validation) != jax.tree.structure(data):
+            raise ValueError(
+                f"`validation` must have the structure of `data`, {jax.tree.structure(data)}, got "
+                f"{jax.tree.structure(validation)}."
+            )
     options = {"loss": loss, "optimizer": optimizer, "constraints": constraints, "batch_size": batch_size}
     return _states(options, data, validation, key, state)
 
@@ -202,19 +221,21 @@ def _states(
             trained, optimizer_state, shown, means, report = _run_epoch(*given, **options, careful=True)
         model = eqx.combine(trained if shown is None else shown, frozen)
         step = state.step + int(report["updates"])
+        last = dataclasses.replace(state, model=model, trained=trained, optimizer_state=optimizer_state, step=step)
         if not report["is_finite"]:
-            last = TrainState(model, trained, optimizer_state, state.best_model, state.epoch, step, state.history)
             raise _non_finite(last, jax.device_get(report))
         found = jax.device_get(means)
         if validation is not None:
             at = jax.random.fold_in(key, _VALIDATION)
             scores = _evaluate(model, validation, at, loss=options["loss"], batch_size=options["batch_size"])
             found |= {f"val_{name}": value for name, value in jax.device_get(scores).items()}
+            if not np.isfinite(found["val_loss"]):
+                raise _non_finite_validation(last, float(found["val_loss"]))
         history = {name: (*state.history.get(name, ()), float(value)) for name, value in found.items()}
         best = state.best_model
         if validation is not None and (best is None or history["val_loss"][-1] < _least(state.history["val_loss"])):
             best = model
-        state = TrainState(model, trained, optimizer_state, best, state.epoch + 1, step, history)
+        state = dataclasses.replace(last, best_model=best, epoch=state.epoch + 1, history=history)
         yield state
 
 
@@ -237,7 +258,6 @@ def _run_epoch(
     With `careful`, it stands still from the first bad update on and reports on that one. This takes longer.
     """
     frozen = as_arrays(frozen)
-    optimizer = optax.with_extra_args_support(optimizer)
 
     def shown(trained: PyTree) -> PyTree:
         return trained if constraints is None else constraints.model(trained)
@@ -249,7 +269,7 @@ def _run_epoch(
     def update(carry: PyTree, x: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
         before, is_good = carry
         (value, metrics), gradients = gradient(before[0], take(data, x[1]), jax.random.fold_in(step_key, x[0]))
-        updates, new_state = optimizer.update(gradients, before[1], before[0], value=value)
+        updates, new_state = updates_of(optimizer, gradients, before[1], before[0], value=value)
         after = (eqx.apply_updates(before[0], updates), new_state)
         bad_gradients = _bad(gradients)
         is_good = is_good & jnp.isfinite(value) & ~bad_gradients.any()
@@ -332,6 +352,24 @@ def _non_finite(state: TrainState, report: dict[str, Any]) -> NonFiniteError:
         [path for path, is_bad in zip(paths, report[name], strict=True) if is_bad] for name in ("gradients", "values")
     )
     return NonFiniteError(state.epoch + 1, state.step + 1, float(report["loss"]), gradients, values, state)
+
+
+def _non_finite_validation(state: TrainState, loss: float) -> NonFiniteError:
+    text = (
+        f"Training stopped in epoch {state.epoch + 1}: the loss of the validation data is {loss}, with the model in "
+        "`error.state.model`. Look for infinite numbers or NaN in that data, or for a division by zero in the loss."
+    )
+    return NonFiniteError(state.epoch + 1, state.step, loss, [], [], state, text)
+
+
+def _check_key(key: Any) -> None:
+    if not is_key(key):
+        raise TypeError(f"`key` must be a random key such as `jax.random.key(0)`, got {key!r:.80}.")
+
+
+def _check_count(name: str, number: Any, least: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+        raise ValueError(f"`{name}` must be an int of at least {least}, got {number!r}.")
 
 
 def _least(losses: Iterable[float]) -> float:

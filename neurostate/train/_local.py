@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from .._custom_types import Array, Float, Int, Key, PyTree, QuantityLike, Size
-from .._drive import as_drive
+from .._dependence import AFFINE, FREE, OTHER, dependence
+from .._drive import Drive, as_drive
 from .._parameters import as_milliseconds, broadcasts
 from ..connect._base import AbstractConnection
 from ..network._drives import flat, folded, summed
@@ -138,12 +139,13 @@ class AbstractLocalLearner(AbstractLearner[LocalCarry]):
             cell, state = eqx.combine(params, parts.cell), eqx.combine(variables["cell"], kept)
             if not self.keeps_own_spike:
                 cell = detached(cell)
-            drive = as_drive(inputs["input"], cell, state.V, type(self).__name__)
+            drive: Any = inputs["input"]
             if pathway is not None:
                 arrived = inputs["recurrent"]
                 if own is not None:  # what arrives already holds it: only the derivative is added
                     spike = variables["spike"]
                     arrived = arrived + own * (spike - jax.lax.stop_gradient(spike))
+                drive = as_drive(drive, cell, state.V, type(self).__name__)
                 drive = summed([drive, pathway.drive(ProjectionState(arrived=arrived), state.V)], state.V)
             state, spike = cell.step(state, drive, dt=dt, key=folded(key, 1))
             return {"cell": _variables(state), "spike": spike}, state
@@ -229,6 +231,36 @@ def check_model(model: Any, trained: Any, owner: str) -> None:
                 f"`{owner}` trains parameters of single neurons, but one of the `{type(parts.cell).__name__}` has the "
                 f"shape {leaf.shape}, which does not broadcast to {parts.cell.size}. Leave it out of `trained`."
             )
+    _check_apart(parts, params.cell, owner)
+
+
+def _check_apart(parts: Parts, params: Any, owner: str) -> None:
+    """Checks that the derivative of a step of the cell is one of each neuron by what is its own, in any state.
+
+    That is proved from the program of the derivative, which is linear.
+    """
+    key = jax.random.key(0)
+    state = parts.cell.init_state((), key=key)
+    kept = eqx.filter(state, eqx.is_inexact_array, inverse=True)
+
+    def move(params: Any, variables: Any, x: Array) -> Any:
+        drive = x if parts.recurrent is None else Drive(current=x)
+        cell, state = eqx.combine(params, parts.cell), eqx.combine(variables, kept)
+        state, spike = cell.step(state, drive, dt=1.0, key=key)
+        return _variables(state), spike
+
+    given = (params, _variables(state), jnp.zeros_like(state.V))
+    program = jax.make_jaxpr(lambda given, change: jax.jvp(move, given, change)[1])(given, given)
+    count = len(jax.tree.leaves(given))
+    found = dependence(program, [FREE] * count + [AFFINE] * count)
+    names = [*(jax.tree_util.keystr(path).lstrip(".") for path, _ in jax.tree.leaves_with_path(given[1])), "spike"]
+    wrong = [name for name, how in zip(names, found, strict=True) if how == OTHER]
+    if wrong:
+        raise ValueError(
+            f"`{owner}` keeps a trace for each neuron, so that in a step of the cell none may depend on others, but "
+            f"for the new `{'`, `'.join(wrong)}` of `{type(parts.cell).__name__}` that cannot be shown. Couple neurons "
+            "by the connection of a `Recurrent`, or train with `RTRL`."
+        )
 
 
 def _trained_connections(params: Parts, parts: Parts) -> dict[str, AbstractConnection]:

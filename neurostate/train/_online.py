@@ -96,13 +96,15 @@ def online_value_and_grad(
     - `learner`: A [`neurostate.train.RTRL`][], [`neurostate.train.EProp`][] or [`neurostate.train.DiagonalRTRL`][].
     - `inputs`: As in [`neurostate.simulate`][]: arrays of shape `(time, *batch, *model.in_size)`.
     - `targets`: A pytree of arrays with time as their first axis; step `i` gets `targets[i]`. `None` for none.
+        Inputs and targets that both have the batch first look the same, and are not noticed.
     - `dt`: The time step: a number in ms or a `Quantity`.
     - `key`: A random key, as in [`neurostate.simulate`][].
     - `batch_shape`: The batch axes. By default those of an array of inputs.
 
     **Returns:** The loss, and the gradient with respect to the trained arrays of `learner.model`.
 
-    **Raises:** `ValueError` if the batch axes cannot be told, and what `learner.init` and `learner.step` raise.
+    **Raises:** `ValueError` if inputs and targets do not have one length, or the batch axes cannot be told; and what
+    `learner.init` and `learner.step` raise.
 
     >>> import jax, jax.numpy as jnp, neurostate as ns
     >>> learner = ns.train.RTRL(ns.LIF(3), lambda spikes, target: jnp.sum((spikes - target) ** 2))
@@ -111,10 +113,16 @@ def online_value_and_grad(
     39.0 ()
     """
     dt = as_milliseconds(dt, "online_value_and_grad")
-    inputs = jax.tree.map(jnp.asarray, inputs)
+    inputs, targets = jax.tree.map(jnp.asarray, (inputs, targets))
+    shapes = [x.shape for x in jax.tree.leaves((inputs, targets))]
+    if len({shape[:1] for shape in shapes}) != 1 or () in shapes:
+        raise ValueError(
+            "`inputs` and `targets` of `online_value_and_grad` must be arrays with time as their first axis, all of "
+            f"one length, got the shapes {shapes}. If the batch is first, exchange the two: `inputs.swapaxes(0, 1)`."
+        )
     if batch_shape is None:
         batch_shape = batch_axes(inputs, learner.model)
-    return _run(learner, inputs, jax.tree.map(jnp.asarray, targets), key, dt, batch_shape)
+    return _run(learner, inputs, targets, key, dt, batch_shape)
 
 
 @eqx.filter_jit

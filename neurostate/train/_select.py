@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import equinox as eqx
@@ -38,6 +39,31 @@ def map_leaves(function: Callable[[str, Any], Any], tree: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: function(path_text(path), leaf), tree)
 
 
+def fields_along(model: PyTree, path: Any) -> Iterator[tuple[Any, dataclasses.Field[Any]]]:
+    """The fields of modules on the way to an array, each with its module."""
+    node = model
+    for key in path:
+        if isinstance(key, jax.tree_util.GetAttrKey):
+            field = getattr(type(node), "__dataclass_fields__", {}).get(key.name)
+            if field is not None:
+                yield node, field
+            node = getattr(node, key.name)
+        elif isinstance(key, jax.tree_util.SequenceKey):
+            node = node[key.idx]
+        elif isinstance(key, jax.tree_util.DictKey):
+            node = node[key.key]
+
+
+def parameters(model: PyTree) -> dict[str, Array]:
+    """The arrays of floats by their paths, but for those in fields that a layer marks as running statistics."""
+    return {
+        path_text(path): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(model)
+        if eqx.is_inexact_array(leaf)
+        and not any("statistics" in field.metadata for _, field in fields_along(model, path))
+    }
+
+
 def matches(pattern: str, path: str) -> bool:
     """Whether a path, or that of something that it is in, matches a pattern.
 
@@ -61,6 +87,8 @@ def select(model: PyTree, *where: Where, exclude: Where | tuple[Where, ...] = ()
         bools like the model, such as an earlier mark.
     - `exclude`: What is not marked after all, likewise, or a tuple of these.
 
+    The running statistics of a [`neurostate.layers.BatchNorm`][] are no parameters and never marked.
+
     **Returns:** The model's structure with `True` for the marked arrays, which are of floats, and `False` for all other
     leaves.
 
@@ -73,12 +101,12 @@ def select(model: PyTree, *where: Where, exclude: Where | tuple[Where, ...] = ()
     >>> [leaf.shape for leaf in jax.tree.leaves(trained)]
     [(2, 3), ()]
     """
-    leaves = inexact_leaves(model)
+    leaves = parameters(model)
     excluded = exclude if isinstance(exclude, tuple) else (exclude,)
     chosen = set(leaves) if not where else set[str]().union(*(selected(model, leaves, each) for each in where))
     chosen -= set[str]().union(*(selected(model, leaves, each) for each in excluded))
     if not chosen:
-        raise ValueError(f"No array is selected. Of a model, arrays of floats can be: {_listed(leaves)}.")
+        raise ValueError(f"No array is selected. Of a model, arrays of floats can be: {listed(leaves)}.")
     return map_leaves(lambda path, leaf: path in chosen and eqx.is_inexact_array(leaf), model)
 
 
@@ -115,7 +143,7 @@ class Labels:
 
     def _missing(self, path: str) -> Any:
         raise ValueError(
-            f"{path} has no label; these have: {_listed(self.labels)}. Give Optax the trained part of the model alone, "
+            f"{path} has no label; these have: {listed(self.labels)}. Give Optax the trained part of the model alone, "
             "as `train.partition` gives it, of the model that the labels were made from."
         )
 
@@ -149,7 +177,7 @@ def labels(model: PyTree, where: Mapping[Any, Where | tuple[Where, ...]], *, def
                 found.setdefault(path, label)
     without = [path for path in leaves if path not in found]
     if without and default is None:
-        raise ValueError(f"{_listed(without)} have no label. Select them too, or give a `default` label.")
+        raise ValueError(f"{listed(without)} have no label. Select them too, or give a `default` label.")
     return Labels({path: found.get(path, default) for path in leaves})
 
 
@@ -204,7 +232,7 @@ def selected(model: PyTree, leaves: Mapping[str, Array], where: Where) -> set[st
         )
     if not found:
         raise ValueError(
-            f"{words} selects none of the model's arrays of floats. There are: {_listed(leaves)}. {_PATTERNS}"
+            f"{words} selects none of the model's arrays of floats. There are: {listed(leaves)}. {_PATTERNS}"
         )
     return found
 
@@ -220,5 +248,5 @@ def _of_type(model: PyTree, kind: type) -> set[str]:
     }
 
 
-def _listed(paths: Any) -> str:
+def listed(paths: Any) -> str:
     return ", ".join(path or "the array itself" for path in paths) or "none"

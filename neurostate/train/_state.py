@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -16,10 +17,12 @@ import optax
 
 from .._custom_types import PyTree
 from ._constraints import Constraints
+from ._optax import check_transformation, initial
 from ._select import Where, map_leaves, partition, path_text
+from ._statics import difference, statics
 
 
-_FORMAT: Final = "neurostate 1"
+_FORMAT: Final = "neurostate 2"
 _Tree = TypeVar("_Tree")
 
 
@@ -34,6 +37,7 @@ class TrainState(eqx.Module):
     - `epoch`, `step`: How many epochs and how many updates there were.
     - `history`: For the loss and each metric, and with `"val_"` in front for those of the validation data, the mean
         over each epoch.
+    - `constraints`: The bounds of the parameters, or `None`.
     """
 
     model: PyTree
@@ -43,6 +47,7 @@ class TrainState(eqx.Module):
     epoch: int = 0
     step: int = 0
     history: dict[str, tuple[float, ...]] = eqx.field(default_factory=dict)
+    constraints: Constraints | None = None
 
     @property
     def best(self) -> PyTree:
@@ -67,18 +72,24 @@ def start(
 
     **Arguments:** as [`neurostate.train.fit`][].
 
-    **Raises:** as [`neurostate.train.select`][].
+    **Raises:** as [`neurostate.train.select`][]; `TypeError` for what is no transformation or no `Constraints`;
+    `ValueError` for constraints of another model, or for a parameter outside of its bounds.
 
     >>> import optax, neurostate as ns
     >>> ns.train.start(ns.LIF(2), optax.sgd(0.1), trained="tau").trained.tau
     Array(5., dtype=float32)
     """
+    check_transformation(optimizer)
+    if constraints is not None:
+        if not isinstance(constraints, Constraints):
+            raise TypeError(f"`constraints` must be `train.Constraints(model, bijectors)`, got {constraints!r:.80}.")
+        constraints.check_whole(model)
     where = () if trained is None else trained if isinstance(trained, tuple) else (trained,)
     moved, rest = partition(model, *where)
     moved = jax.tree.map(_strong, moved)
     model = eqx.combine(moved, rest)
     free = moved if constraints is None else constraints.free(moved)
-    return TrainState(model, free, jax.tree.map(_strong, optimizer.init(free)))
+    return TrainState(model, free, jax.tree.map(_strong, initial(optimizer, free)), constraints=constraints)
 
 
 def _strong(x: Any) -> Any:
@@ -90,21 +101,27 @@ def save(path: str | os.PathLike[str], tree: PyTree) -> None:
     """Saves the arrays of a training state, a model or any other pytree in one file.
 
     The file appears whole or not at all: it is written beside its place and then moved there. In front of the arrays it
-    has a line of JSON with their paths, shapes and dtypes. An array that occurs twice is written once.
+    has a line of JSON with their paths, shapes and dtypes, and in words what is static: types, static fields such as
+    `spk_reset`, units, and the names of functions. An array that occurs twice is written once.
 
     **Arguments:**
 
     - `path`: The file.
-    - `tree`: What is saved. All that is not an array is left out, and comes from `like` in
-        [`neurostate.train.load`][]; but of a `TrainState`, everything is saved.
+    - `tree`: What is saved. All that is not an array, or a scalar of NumPy, is left out, and comes from `like` in
+        [`neurostate.train.load`][]. The numbers of a `TrainState` are saved.
     """
+    write(path, tree, {})
+
+
+def write(path: str | os.PathLike[str], tree: PyTree, run: dict[str, str]) -> None:
+    """Saves a pytree, and in words what else must be as it was to go on."""
     arrays, numbers = _parts(tree)
     unique: dict[int, Any] = {}
     listed = []
     for place, leaf in _array_leaves(arrays):
         unique.setdefault(id(leaf), leaf)
         listed.append({"path": place, **_kind(leaf), "array": list(unique).index(id(leaf))})
-    header = {"format": _FORMAT, "state": numbers, "leaves": listed}
+    header = {"format": _FORMAT, "state": numbers, "leaves": listed, "statics": statics(_static_part(tree)), "run": run}
     target = Path(path)
     partial = target.with_name(target.name + ".partial")
     with open(partial, "wb") as file:
@@ -126,7 +143,9 @@ def load(path: str | os.PathLike[str], like: _Tree) -> _Tree:
 
     **Returns:** `like` with the saved arrays, bit for bit.
 
-    **Raises:** `ValueError` if the file was not saved from something like this, with the path in it that differs.
+    **Raises:** `ValueError` if the file is damaged, or was not saved from something like this, with the path in it that
+    differs. Functions count as equal if their names are, so that two `lambda`s do; Python's numbers, flags and texts,
+    such as `inference`, are not compared.
 
     >>> import jax.numpy as jnp, tempfile, neurostate as ns
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -134,36 +153,60 @@ def load(path: str | os.PathLike[str], like: _Tree) -> _Tree:
     ...     ns.train.load(f"{folder}/cell.eqx", ns.LIF(2)).tau
     Array(7., dtype=float32)
     """
+    return read(path, like, {})
+
+
+def read(path: str | os.PathLike[str], like: _Tree, run: dict[str, str]) -> _Tree:
+    """The reverse of `write`: what is in `run` must be as in the file, if it is there."""
+    file_name = repr(os.fspath(path))
     with open(path, "rb") as file:
-        header, numbers = _header(file.readline(), path), None
-        arrays, own = _parts(like)
-        numbers = header["state"]
-        if (numbers is None) != (own is None):
-            kinds = ("another pytree", "a `TrainState`")
-            has, needs = kinds if numbers is None else reversed(kinds)
-            raise ValueError(f"{os.fspath(path)!r} has {has}, but `like` is {needs}.")
-        if numbers is not None:
-            arrays["best_model"] = arrays["model"] if numbers["has_best"] else None
-        saved = {entry["path"]: entry for entry in header["leaves"]}
-        places = dict(_array_leaves(arrays))
-        for place in [*places, *saved]:
-            here, there = _kind(places[place]) if place in places else None, saved.get(place)
-            if here is None or there is None or any(here[name] != there[name] for name in here):
-                raise ValueError(
-                    f"{os.fspath(path)!r} does not fit: {place or 'the array'} is {_words(there)} in the file, but "
-                    f"{_words(here)} in `like`. Give a `like` as it was saved, with the same sizes, optimiser and "
-                    "trained arrays."
-                )
-        firsts = {entry["array"]: entry["path"] for entry in header["leaves"]}
-        blanks = [_blank(places[firsts[k]]) for k in range(len(firsts))]
-        loaded = eqx.tree_deserialise_leaves(io.BytesIO(file.read()), blanks)
+        header, rest = _header(file.readline(), path), io.BytesIO(file.read())
+    arrays, own = _parts(like)
+    numbers = header["state"]
+    if (numbers is None) != (own is None):
+        kinds = ("another pytree", "a `TrainState`")
+        has, needs = kinds if numbers is None else reversed(kinds)
+        raise ValueError(f"{file_name} has {has}, but `like` is {needs}.")
+    if numbers is not None:
+        arrays["best_model"] = arrays["model"] if numbers["has_best"] else None
+    saved = {entry["path"]: entry for entry in header["leaves"]}
+    places = dict(_array_leaves(arrays))
+    for place in [*places, *saved]:
+        here, there = _kind(places[place]) if place in places else None, saved.get(place)
+        if here is None or there is None or any(here[name] != there[name] for name in here):
+            raise ValueError(
+                f"{file_name} does not fit: {place or 'the array'} is {_words(there)} in the file, but "
+                f"{_words(here)} in `like`. Give a `like` as it was saved, with the same sizes, optimiser and "
+                "trained arrays."
+            )
+    then = header["run"]
+    different = difference(header["statics"], _static_part(like)) or next(
+        ((f"`{name}`", then[name], now) for name, now in run.items() if then.get(name, now) != now), None
+    )
+    if different:
+        place, there, here = different
+        raise ValueError(
+            f"{file_name} does not fit: {place or 'the whole'} was {there} when it was saved, but is {here} now. Give "
+            "the same model, constraints and arguments as then."
+        )
+    firsts = {entry["array"]: entry["path"] for entry in header["leaves"]}
+    blanks = [_blank(places[firsts[k]]) for k in range(len(firsts))]
+    try:
+        loaded = eqx.tree_deserialise_leaves(rest, blanks)
+    except (EOFError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{file_name} is damaged: its arrays end too early or cannot be read ({error}).") from error
     found = {place: _as_like(loaded[saved[place]["array"]], leaf) for place, leaf in places.items()}
     arrays = map_leaves(lambda place, leaf: found.get(place, leaf), arrays)
     if numbers is None:
         return arrays
     history = {name: tuple(values) for name, values in numbers["history"].items()}
-    state: Any = TrainState(**arrays, epoch=numbers["epoch"], step=numbers["step"], history=history)
-    return state
+    state: Any = like
+    return dataclasses.replace(state, **arrays, epoch=numbers["epoch"], step=numbers["step"], history=history)
+
+
+def _static_part(tree: Any) -> Any:
+    """Where to look for what is static: the other parts of a state repeat its model."""
+    return {"model": tree.model, "constraints": tree.constraints} if isinstance(tree, TrainState) else tree
 
 
 def _parts(tree: Any) -> tuple[Any, dict[str, Any] | None]:
@@ -177,7 +220,7 @@ def _parts(tree: Any) -> tuple[Any, dict[str, Any] | None]:
 
 def _array_leaves(tree: PyTree) -> list[tuple[str, Any]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [(path_text(path), leaf) for path, leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
+    return [(path_text(path), leaf) for path, leaf in leaves if isinstance(leaf, jax.Array | np.ndarray | np.generic)]
 
 
 def _kind(leaf: Any) -> dict[str, Any]:
