@@ -86,7 +86,7 @@ def test_neurons_alone_have_the_same_bits():
 def test_blocks_follow_the_shape():
     assert block_length(500, 16, "gpu") == 500  # one product
     assert block_length(500, 64, "cpu") == 1 and block_length(100, 16, "cpu") == 100
-    assert block_length(500, 16, "cpu") == 50 and block_length(101, 47, "cpu") == 17
+    assert block_length(500, 16, "cpu") == 1 and block_length(1001, 4, "cpu") == 167  # of 6 blocks, the last of 166
     assert block_length(1, 1, "cpu") == 1 and block_length(5, 0, "cpu") == 5
 
 

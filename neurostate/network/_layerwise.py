@@ -18,21 +18,20 @@ from .recurrent import Recurrent
 from .sequential import Sequential, SequentialState, has_state
 
 
-# Measured on CPUs: a product of so many rows is as fast by itself as within a larger one ...
-_ENOUGH_ROWS: Final = 48
-# ... and one of many more than so many has left the cache before the neurons read it.
+# Measured on CPUs: so many rows of a matrix product stay in the cache until the neurons read them ...
 _BLOCK_ROWS: Final = 800
+# ... and one of so many is as fast by itself as within one of more, unless that does not leave the cache either.
+_ENOUGH_ROWS: Final = 16
 
 
 def block_length(num_steps: int, num_rows: int, backend: str) -> int:
     """For how many steps a layer is run at once, where a batch has `num_rows` elements."""
-    if backend != "cpu":
+    if backend != "cpu" or num_steps * num_rows <= 2 * _BLOCK_ROWS:
         return num_steps
     if num_rows >= _ENOUGH_ROWS:
         return 1
-    block = _BLOCK_ROWS // max(num_rows, 1)
-    # In blocks of equal lengths, as far as that goes.
-    return num_steps if num_steps <= 2 * block else math.ceil(num_steps / math.ceil(num_steps / block))
+    block = _BLOCK_ROWS // num_rows
+    return math.ceil(num_steps / math.ceil(num_steps / block))  # of equal lengths, as far as that goes
 
 
 def run_layerwise(
