@@ -50,7 +50,7 @@ def test_it_is_the_same_run_in_another_order():
         assert np.abs(sol.outputs).max() > 0.1
         assert all(np.abs(layer.weight).max() > 0 for layer in (slopes.layers[0], slopes.layers[3]))
         # In float64 the matrix products differ in the last bits only, which no spike notices.
-        for layerwise, checkpoint in ((1, None), (7, None), (True, 8)):
+        for layerwise, checkpoint in ((1, None), (True, 8)):
             other, other_slopes = run(params, layerwise, checkpoint)
             for a, b in zip(*map(jax.tree.leaves, ((sol, slopes), (other, other_slopes))), strict=True):
                 if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating):
