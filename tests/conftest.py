@@ -27,8 +27,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 def pytest_collection_finish() -> None:
-    """The modules stay to the end, so that nothing need look through them again and again for garbage."""
-    gc.freeze()
+    """Looks for garbage less often: JAX makes many objects, which reference counting alone sets free."""
     gc.set_threshold(20_000, 20, 20)
 
 
