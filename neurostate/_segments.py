@@ -31,14 +31,29 @@ def scan_in_segments(
     - `after`: Called after each segment with its slices of `xs`, the carry and its outputs, outside
       of the checkpoint, where it does not run again.
     """
-    if segment is None:
-        return jax.lax.scan(f, carry, xs, unroll=unroll)
 
     def run(carry: PyTree, xs: PyTree) -> tuple[PyTree, PyTree]:
         return jax.lax.scan(f, carry, xs, unroll=unroll)
 
+    return run(carry, xs) if segment is None else in_segments(run, carry, xs, segment=segment, after=after)
+
+
+def in_segments(
+    run: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
+    carry: PyTree,
+    xs: PyTree,
+    *,
+    segment: int,
+    checkpoint: bool = True,
+    after: Callable[[PyTree, PyTree, PyTree], None] | None = None,
+) -> tuple[PyTree, PyTree]:
+    """`run(carry, xs)` of segments of `xs`, one after the other; as `scan_in_segments`.
+
+    Without `checkpoint`, what is in a segment is stored for the backward pass.
+    """
+
     def run_and_tell(carry: PyTree, xs: PyTree, prevent_cse: bool) -> tuple[PyTree, PyTree]:
-        carry, ys = jax.checkpoint(run, prevent_cse=prevent_cse)(carry, xs)
+        carry, ys = (jax.checkpoint(run, prevent_cse=prevent_cse) if checkpoint else run)(carry, xs)
         if after is not None:
             after(xs, carry, ys)
         return carry, ys

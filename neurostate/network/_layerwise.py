@@ -6,9 +6,9 @@ import math
 from typing import Any, Final
 
 import jax
-import jax.numpy as jnp
 
 from .._custom_types import Key, PyTree
+from .._segments import in_segments
 from ..connect._base import AbstractConnection
 from ..neuron._base import AbstractNeuron
 from ._drives import folded
@@ -64,20 +64,11 @@ def run_layerwise(
     def advance(carry: PyTree, xs: tuple[Any, Any]) -> tuple[PyTree, PyTree]:
         return _steps(model, carry, xs[0], dt, xs[1], unroll)
 
-    inside = jax.checkpoint(advance, prevent_cse=False) if checkpoint else advance
-    whole = num_steps // block * block
-    parts = []
-    if whole > block:
-        heads = jax.tree.map(lambda x: x[:whole].reshape(whole // block, block, *x.shape[1:]), xs)
-        carry, outputs = jax.lax.scan(inside, carry, heads)
-        parts.append(jax.tree.map(lambda y: y.reshape(whole, *y.shape[2:]), outputs))
-    elif whole:
-        carry, outputs = advance(carry, jax.tree.map(lambda x: x[:whole], xs))
-        parts.append(outputs)
-    if whole < num_steps:
-        carry, outputs = advance(carry, jax.tree.map(lambda x: x[whole:], xs))
-        parts.append(outputs)
-    return state_of(model, carry), jax.tree.map(lambda *ys: jnp.concatenate(ys), *parts) if len(parts) > 1 else parts[0]
+    if block >= num_steps:
+        carry, outputs = advance(carry, xs)
+    else:
+        carry, outputs = in_segments(advance, carry, xs, segment=block, checkpoint=checkpoint)
+    return state_of(model, carry), outputs
 
 
 # What is handed from step to step: the state, with the spikes where these decide on the reset
